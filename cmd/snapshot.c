@@ -166,8 +166,8 @@ static int records_write(const struct snapshot_command *s, struct pp_reader *rea
 			continue;
 		err = got < 0 ? got : out ? pp_trace_write(out, event) : sink_put(s->sink, reader, event);
 	}
-	if (!err && !out)
-		err = sink_flush(s->sink, reader);
+	if (!err)
+		err = out ? pp_trace_write(out, NULL) : sink_flush(s->sink, reader);
 	return err;
 }
 

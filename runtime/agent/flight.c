@@ -6,7 +6,7 @@
  *  1. Rings come first. The reader copies the entries from `kept` to `head`. Its thread moves `kept` on before it clears
  *     entries, so after the copy those from `kept` on are valid. The others are in slots by then, which are read later.
  *  2. A thread that has reserved more than its record needs moves `head` back. What follows an entry that is not finished
- *     is therefore valid only if the entry is unchanged after the copy. Else the ring is read again.
+ *     is therefore valid only if the entry is unchanged after the copy.
  *  3. Slots have entries with the ring and the position that they had. Those from the position on at which the ring was read
  *     are skipped, so no record is returned twice.
  *
@@ -21,7 +21,6 @@
 #include "base/error.h"
 #include "runtime/record.h"
 
-#define TRIES 16
 #define SLOT_ROOM (AGENT_FLIGHT_SLOT - sizeof(struct agent_flight_slot))
 
 /* The entries of a ring or of a slot. */
@@ -35,6 +34,7 @@ struct entries {
 struct flight_work {
 	const struct mapped_shm *shm;
 	const struct flight_reading *reading;
+	uint64_t ring[(AGENT_RING_SIZE + AGENT_RING_SLACK) / 8];
 	struct entries entries;
 	uint64_t read_from[]; /* of each ring: positions from here on were read in the ring */
 };
@@ -100,52 +100,51 @@ static int entries_give(const struct flight_work *w, uint64_t from, uint64_t unt
 
 /* ---- rings ---- */
 
-static uint64_t ring_word(const struct mapped_shm *shm, uint32_t ring, uint64_t position)
+static size_t ring_offset(uint64_t position)
 {
-	const unsigned char *data = shm_data(shm, ring) + (position & (AGENT_RING_SIZE - 1) & ~7ull);
-
-	return __atomic_load_n((const uint64_t *)data, __ATOMIC_ACQUIRE);
-}
-
-/* Copies an entry of that many words, whose first word was read before. */
-static void ring_copy_entry(const struct mapped_shm *shm, uint32_t ring, uint64_t position, uint64_t word, size_t words,
-                            struct entries *to)
-{
-	unsigned char *at = to->bytes + to->size;
-
-	memcpy(at, shm_data(shm, ring) + (position & (AGENT_RING_SIZE - 1) & ~7ull), 8 * words);
-	memcpy(at, &word, sizeof(word));
-	to->size += 8 * words;
+	return position & (AGENT_RING_SIZE - 1) & ~7ull;
 }
 
 /*
- * Copies the entries from a position up to head. *unfinished: the position of the first one that is not finished, head if
- * there is none; *word: its first word. Stops at an entry that is not valid.
+ * Copies all of a ring's memory, from the first word to the last. A thread writes the time of a record last, so a copy that
+ * has the time has the whole record.
  */
-static void ring_copy(const struct mapped_shm *shm, uint32_t ring, uint64_t from, uint64_t head, struct entries *to,
-                      uint64_t *unfinished, uint64_t *unfinished_word)
+static void ring_copy(const struct mapped_shm *shm, uint32_t ring, uint64_t *to)
 {
-	*unfinished = head;
-	*unfinished_word = 0;
+	const uint64_t *from = (const uint64_t *)shm_data(shm, ring);
+
+	for (size_t i = 0; i < (AGENT_RING_SIZE + AGENT_RING_SLACK) / 8; i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Takes the entries between two positions out of a copy. Ends at one that is not valid, and at one that was not finished and
+ * has changed since, because its thread may have given back what it did not need, and then written there.
+ */
+static void ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t from, uint64_t head)
+{
+	struct entries *to = &w->entries;
+
 	to->begin = from;
 	to->size = 0;
 	while (from != head) {
-		uint64_t word = ring_word(shm, ring, from), left = (head - from) / 8, words;
+		const unsigned char *at = (const unsigned char *)w->ring + ring_offset(from);
+		uint64_t word = w->ring[ring_offset(from) / 8], left = (head - from) / 8, words;
 
 		if (word >= AGENT_WORD_TIME)
-			words = record_words((const volatile struct record *)(shm_data(shm, ring) +
-			                                                      (from & (AGENT_RING_SIZE - 1) & ~7ull)));
+			words = record_words((const struct record *)at);
 		else if (word >= AGENT_WORD_SKIP)
 			words = word - AGENT_WORD_SKIP;
 		else
 			words = word ? word : 1;
 		if (!words || words > left || words > RECORD_SIZE_MAX / 8)
 			return;
-		if (word < AGENT_WORD_SKIP && *unfinished == head) {
-			*unfinished = from;
-			*unfinished_word = word;
-		}
-		ring_copy_entry(shm, ring, from, word, words, to);
+		if (word < AGENT_WORD_SKIP &&
+		    __atomic_load_n((const uint64_t *)(shm_data(w->shm, ring) + ring_offset(from)),
+		                    __ATOMIC_ACQUIRE) != word)
+			return;
+		memcpy(to->bytes + to->size, at, 8 * words);
+		to->size += 8 * words;
 		from += 8 * words;
 	}
 }
@@ -153,38 +152,25 @@ static void ring_copy(const struct mapped_shm *shm, uint32_t ring, uint64_t from
 /* Reads a ring, and gives its records. Sets w->read_from. */
 static int flight_read_ring(struct flight_work *w, uint32_t ring)
 {
-	const struct mapped_shm *shm = w->shm;
-	const struct agent_ring *header = shm_ring(shm, ring);
-	uint64_t kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE), from, head, unfinished, word;
+	const struct agent_ring *header = shm_ring(w->shm, ring);
+	uint64_t kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE), head;
 	uint32_t tid;
 	char comm[16];
 
 	w->read_from[ring] = kept;
-	if (!shm_ring_is_used(shm, ring))
+	if (!shm_ring_is_used(w->shm, ring))
 		return 0;
-	for (int try = 0; try < TRIES; try++) {
-		bool same;
-
-		from = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE);
-		head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
-		w->read_from[ring] = from;
-		if (head - from > AGENT_RING_SIZE || (head | from) & 7)
-			continue;
-		tid = __atomic_load_n(&header->tid, __ATOMIC_RELAXED);
-		memcpy(comm, header->comm, sizeof(comm));
-		ring_copy(shm, ring, from, head, &w->entries, &unfinished, &word);
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		same = unfinished == head || ring_word(shm, ring, unfinished) == word;
-		kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE);
-		if (kept - from > head - from) /* the thread has dropped all of these meanwhile */
-			continue;
-		if (!same && try + 1 < TRIES)
-			continue;
-		w->read_from[ring] = kept;
-		return entries_give(w, kept, same ? head : unfinished, tid, comm);
-	}
-	++*w->reading->passed;
-	return 0;
+	head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
+	tid = __atomic_load_n(&header->tid, __ATOMIC_RELAXED);
+	memcpy(comm, header->comm, sizeof(comm));
+	ring_copy(w->shm, ring, w->ring);
+	kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE);
+	w->read_from[ring] = kept;
+	/* The thread may have dropped all of these meanwhile. */
+	if (head - kept > AGENT_RING_SIZE || (head | kept) & 7)
+		return 0;
+	ring_take_entries(w, ring, kept, head);
+	return entries_give(w, kept, head, tid, comm);
 }
 
 /* ---- slots ---- */

@@ -27,9 +27,9 @@ enum { THREADS_MAX = 64 };
 static volatile uint64_t *done;
 static long nthreads, each;
 
-__attribute__((noinline)) static void hit(long thread, uint64_t n)
+__attribute__((noinline)) static void hit(long thread, long n)
 {
-	const char *text = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn" + 40 - n % 40;
+	const char *text = &"abcdefghijklmnopqrstuvwxyzabcdefghijklmn"[40 - n % 40];
 
 	STAP_PROBE4(recorder, hit, thread, n, ~n, text);
 }
@@ -39,7 +39,7 @@ static void *run(void *arg)
 	long thread = (long)arg;
 
 	for (long i = 0; i < each; i++) {
-		hit(thread, done[thread] + 1);
+		hit(thread, (long)done[thread] + 1);
 		done[thread]++;
 	}
 	return NULL;
