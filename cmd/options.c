@@ -256,8 +256,8 @@ static error_t latency_parse(struct argp_state *state, struct options *o, const 
 
 #define SIZE_MOST (1u << 30)
 
-error_t options_parse_size(struct argp_state *state, struct options *o, const char *option, const char *text, size_t min,
-                           size_t *size)
+error_t options_parse_size(struct argp_state *state, struct options *o, const char *option, const char *text,
+                           size_t min, size_t *size)
 {
 	static const char units[] = "KMG";
 	const char *unit;
@@ -272,7 +272,8 @@ error_t options_parse_size(struct argp_state *state, struct options *o, const ch
 		shift = 10 * (unsigned)(unit - units + 1);
 		end++;
 	}
-	if (errno || end == text || *end || strchr(text, '-') || n > SIZE_MOST || n << shift < min || n << shift > SIZE_MOST)
+	if (errno || end == text || *end || strchr(text, '-') || n > SIZE_MOST || n << shift < min ||
+	    n << shift > SIZE_MOST)
 		return options_usage_error(state, o, "%s: invalid size '%s'; give %zuK to 1G, as in 16M", option, text,
 		                           min >> 10);
 	*size = (size_t)(n << shift);

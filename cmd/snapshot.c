@@ -33,15 +33,19 @@ error_t snapshot_check(struct argp_state *state, const struct snapshot_command *
 
 	if (s->arming->npatterns || s->arming->argv || state->quoted)
 		return options_usage_error(
-			state, o, "--snapshot reads an existing session (-s), and takes neither a PATTERN nor a command");
+			state, o,
+			"--snapshot reads an existing session (-s), and takes neither a PATTERN nor a command");
 	if (s->trigger && !trigger_is_exit(s)) {
 		error_t err = options_add_pattern(state, o, &s->arming->patterns, &s->arming->npatterns, s->trigger);
 
 		if (err)
 			return err;
 	} else if (!s->trigger && (o->npids || o->nfiles || o->backend)) {
-		return options_usage_error(state, o, "%s needs --trigger; a snapshot has the records of the whole session",
-		                           o->npids ? "-p" : o->nfiles ? "-f" : "-b");
+		return options_usage_error(state, o,
+		                           "%s needs --trigger; a snapshot has the records of the whole session",
+		                           o->npids    ? "-p"
+		                           : o->nfiles ? "-f"
+		                                       : "-b");
 	}
 	return arming_check_options(state, o, s->arming);
 }
@@ -98,7 +102,8 @@ static enum status wait_for_exit(const struct snapshot_command *s)
 
 	targets_open(&targets, s->options, s->arming);
 	if (!targets.exist) {
-		ui_error(s->options, "--trigger=" SNAPSHOT_EXIT ": the session names no process that lives; give -p PID");
+		ui_error(s->options,
+		         "--trigger=" SNAPSHOT_EXIT ": the session names no process that lives; give -p PID");
 		return STATUS_FAILED;
 	}
 	while (!interrupted && !targets_ended(&targets))
@@ -190,9 +195,10 @@ static void report_snapshot(const struct snapshot_command *s, struct pp_session 
 	pp_stat_free(stat);
 	if (counts->damaged)
 		snprintf(damaged, sizeof(damaged), ", %" PRIu64 " incomplete", counts->damaged);
-	ui_info(s->options, "%" PRIu64 " record%s%s%s; in the session so far %" PRIu64 " overwritten, %" PRIu64 " lost%s",
-	        written, ui_plural(written), s->directory ? " in " : "", s->directory ? s->directory : "", overwritten,
-	        lost, damaged);
+	ui_info(s->options,
+	        "%" PRIu64 " record%s%s%s; in the session so far %" PRIu64 " overwritten, %" PRIu64 " lost%s", written,
+	        ui_plural(written), s->directory ? " in " : "", s->directory ? s->directory : "", overwritten, lost,
+	        damaged);
 }
 
 static enum status snapshot_write(const struct snapshot_command *s, struct pp_session *session)

@@ -298,7 +298,7 @@ static int reader_take(struct pp_reader *r, int timeout_ms, const struct backend
 		uint64_t now;
 		int n = r->snapshot  ? snapshot_next(r->snapshot, backend, thread, record, size)
 		        : r->ordered ? reader_take_ordered(r, backend, thread, record, size)
-		                   : reader_take_ready(r, backend, thread, record, size);
+		                     : reader_take_ready(r, backend, thread, record, size);
 
 		if (n || r->snapshot)
 			return n;

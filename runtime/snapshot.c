@@ -48,7 +48,7 @@ static int snapshot_add(const struct record_thread *thread, const struct record 
 }
 
 /* Records of one time keep the order in which they were copied: that of their thread. */
-static int entry_compare(const void *a, const void *b)
+static int snapshot_entry_compare(const void *a, const void *b)
 {
 	const struct snapshot_entry *x = a, *y = b;
 
@@ -75,7 +75,7 @@ int snapshot_take(struct pp_session *session, struct snapshot **snapshot)
 		return err;
 	}
 	if (s->n)
-		qsort(s->entries, s->n, sizeof(*s->entries), entry_compare);
+		qsort(s->entries, s->n, sizeof(*s->entries), snapshot_entry_compare);
 	*snapshot = s;
 	return 0;
 }

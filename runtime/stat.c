@@ -212,7 +212,7 @@ static void rows_check_targets(struct pp_stat *stat)
 struct stat_source {
 	struct pp_stat *stat;
 	const struct attachment *attachment;
-	const struct manifest *d; /* the copy */
+	const struct manifest *d;                /* the copy */
 	const struct snapshot_counts *in_memory; /* NULL: the session is not a flight recorder */
 	/* the last process whose start time was looked up */
 	uint32_t last_pid;
@@ -300,8 +300,7 @@ static int source_add_row(struct stat_source *source, uint32_t point)
 	if (!armed)
 		attachment->backend->stopped(attachment, point, &row->share, &row->limit);
 	attachment->backend->counts(attachment, point, &row->counts);
-	row->counts.overwritten =
-		snapshot_overwritten(source->in_memory, attachment, point, row->counts.recorded);
+	row->counts.overwritten = snapshot_overwritten(source->in_memory, attachment, point, row->counts.recorded);
 	return 0;
 }
 

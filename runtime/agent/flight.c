@@ -140,8 +140,8 @@ static void ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t fro
 		if (!words || words > left || words > RECORD_SIZE_MAX / 8)
 			return;
 		if (word < AGENT_WORD_SKIP &&
-		    __atomic_load_n((const uint64_t *)(shm_data(w->shm, ring) + ring_offset(from)),
-		                    __ATOMIC_ACQUIRE) != word)
+		    __atomic_load_n((const uint64_t *)(shm_data(w->shm, ring) + ring_offset(from)), __ATOMIC_ACQUIRE) !=
+		            word)
 			return;
 		memcpy(to->bytes + to->size, at, 8 * words);
 		to->size += 8 * words;
@@ -219,8 +219,8 @@ static int flight_read_slots(struct flight_work *w)
 		int copied;
 
 		next--;
-		copied = slot_copy(shm_flight_slot(shm, (uint32_t)(next % shm->flight_slots)), next, &head,
-		                   &w->entries);
+		copied =
+			slot_copy(shm_flight_slot(shm, (uint32_t)(next % shm->flight_slots)), next, &head, &w->entries);
 		if (copied < 0)
 			break;
 		if (copied && head.ring < shm->nrings)

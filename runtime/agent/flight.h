@@ -8,8 +8,8 @@
 
 struct flight_reading {
 	const struct record_clock *clock;
-	uint64_t now;     /* ns; no record is later */
-	snapshot_fn *fn;  /* receives each record */
+	uint64_t now;    /* ns; no record is later */
+	snapshot_fn *fn; /* receives each record */
 	void *arg;
 	uint64_t *passed; /* see backend->snapshot() */
 };

@@ -60,9 +60,9 @@ struct kept_region {
 	pid_t pid;
 	uint64_t start_time;
 	int pidfd;
-	int fd;       /* of the region, if it is of a flight recorder; else -1 */
+	int fd;          /* of the region, if it is of a flight recorder; else -1 */
 	uint64_t number; /* of retired ones, in the order in which they ended */
-	bool retired; /* its process does not use it any more, and its counts are saved: only its records are kept */
+	bool retired;    /* its process does not use it any more, and its counts are saved: only its records are kept */
 	struct mapped_shm shm;
 };
 
@@ -376,7 +376,9 @@ static void keeper_give(const struct keeper *keeper, int conn, const struct agen
 			continue;
 		kept.pid = (uint32_t)k->pid;
 		kept.start_time = k->start_time;
-		*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+			               .cmsg_level = SOL_SOCKET,
+			               .cmsg_type = SCM_RIGHTS };
 		memcpy(CMSG_DATA(c), &k->fd, sizeof(int));
 		sendmsg(conn, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 		return;

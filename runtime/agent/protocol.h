@@ -176,7 +176,7 @@ struct agent_shm {
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
 	shared32 overwrite;           /* 1: new records replace the oldest ones; AGENT_FLIGHT */
-	shared32 written; /* the controllers': 1 if one of them has claimed to write past-N-PID, see shm_claim() */
+	shared32 written;   /* the controllers': 1 if one of them has claimed to write past-N-PID, see shm_claim() */
 	uint64_t flight_at; /* flight_slots times AGENT_FLIGHT_SLOT bytes, each a struct agent_flight_slot */
 	uint32_t flight_slots, reserved1;
 	shared64 flight_next; /* the number of the next slot that is taken, modulo flight_slots */
@@ -291,9 +291,9 @@ enum agent_ring_state {
 struct agent_ring {
 	shared32 state; /* enum agent_ring_state; changed by compare and exchange only */
 	shared32 tid;
-	char comm[16];   /* of the thread, when it took the ring; "": not known */
-	shared32 turns;  /* how often the ring was taken */
-	shared32 ncells; /* all cells of the ring from this one on are 0 */
+	char comm[16];        /* of the thread, when it took the ring; "": not known */
+	shared32 turns;       /* how often the ring was taken */
+	shared32 ncells;      /* all cells of the ring from this one on are 0 */
 	shared64 kept;        /* in a flight recorder: entries before this position are there, or dropped */
 	shared64 flight_turn; /* of the slot that the thread wrote to last; 0: none */
 	shared32 flight_slot; /* its number */
@@ -388,7 +388,8 @@ struct agent_attachment_state {
 enum agent_keep_op {
 	AGENT_KEEP_SHM = 1,    /* keep this region */
 	AGENT_KEEP_SETTLE = 2, /* write the counts of processes that have ended; one byte replies */
-	AGENT_KEEP_GET = 3, /* region number `index` of a flight recorder; struct agent_kept replies, or one byte: none */
+	AGENT_KEEP_GET =
+		3, /* region number `index` of a flight recorder; struct agent_kept replies, or one byte: none */
 };
 
 struct agent_keep {
@@ -454,7 +455,8 @@ _Static_assert(sizeof(struct agent_attachment) == 96 && sizeof(struct agent_proc
                "layout of attachment files");
 _Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 40, "layout of counts");
 _Static_assert(sizeof(struct agent_table) == 48 && sizeof(struct agent_cell) == 32, "layout of aggregates");
-_Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_flight_slot) == 64 && sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
+_Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_flight_slot) == 64 &&
+                       sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
                "layout of the shared memory region");
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&
                        sizeof(struct agent_hello) == 32 && sizeof(struct agent_attachment_state) == 24 &&

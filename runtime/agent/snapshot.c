@@ -157,8 +157,7 @@ static bool cgroup_of(pid_t pid, char *dir, size_t size)
 	f = fopen(path, "re");
 	while (f && !found && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = 0;
-		found = !strncmp(line, "0::/", 4) &&
-		        snprintf(dir, size, "/sys/fs/cgroup%s", line + 3) < (int)size;
+		found = !strncmp(line, "0::/", 4) && snprintf(dir, size, "/sys/fs/cgroup%s", line + 3) < (int)size;
 	}
 	if (f)
 		fclose(f);

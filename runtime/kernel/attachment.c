@@ -60,7 +60,8 @@ void kernel_attachment_close(struct kernel_attachment *s)
 
 void kernel_attachment_unpin(struct kernel_attachment *s, const struct attachment *attachment)
 {
-	static const char *const maps[] = { "counts", "switch", "processes", "cells", "misfits", "flight", "raised", "held" };
+	static const char *const maps[] = { "counts",  "switch", "processes", "cells",
+		                            "misfits", "flight", "raised",    "held" };
 	struct session_pins *pins = &s->session->pins;
 	int n = (int)attachment->number;
 

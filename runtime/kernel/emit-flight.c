@@ -27,7 +27,7 @@ enum { TRIES = 6 };
 #define AT_FLIGHT ((int)offsetof(struct kernel_control, flight))
 
 /* r0 = the part of the turn r6 + ahead */
-static void emit_part(struct emitter *e, int ahead, label lost)
+static void emit_flight_part(struct emitter *e, int ahead, label lost)
 {
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_6));
 	if (ahead)
@@ -52,7 +52,7 @@ static void emit_reserve(struct emitter *e, label full, label lost)
 {
 	emit_map_value(e, BPF_REG_6, e->maps->control);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_6, AT_FLIGHT));
-	emit_part(e, 0, lost);
+	emit_flight_part(e, 0, lost);
 	emit_imm64(e, BPF_REG_1, (int64_t)(KERNEL_FLIGHT_WRITER + 8));
 	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_8));
 	emit(e, BPF_ATOMIC_OP(BPF_DW, BPF_ADD | BPF_FETCH, BPF_REG_0, BPF_REG_1, AT_STATE));
@@ -68,7 +68,7 @@ static void emit_advance(struct emitter *e, int ahead, label next, label lost)
 	label set = label_new(e);
 
 	emit_writer_leave(e);
-	emit_part(e, ahead, lost);
+	emit_flight_part(e, ahead, lost);
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_0));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, AT_STATE));
 	emit(e, BPF_MOV64_REG(BPF_REG_4, BPF_REG_6));

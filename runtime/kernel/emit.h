@@ -118,9 +118,9 @@ struct kernel_flight_part {
 /* Returns the size of a part for records that are built in this much scratch memory. */
 static inline uint32_t kernel_flight_part_size(size_t scratch_size)
 {
-	return (uint32_t)(sizeof(struct kernel_flight_part) + KERNEL_FLIGHT_PART + 8 + ((scratch_size + 7) & ~(size_t)7));
+	return (uint32_t)(sizeof(struct kernel_flight_part) + KERNEL_FLIGHT_PART + 8 +
+	                  ((scratch_size + 7) & ~(size_t)7));
 }
-
 
 /* An element of the map `calls`, for each point of an attachment with calls. */
 struct kernel_calls {

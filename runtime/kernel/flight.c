@@ -52,8 +52,7 @@ int kernel_flight_create(struct kernel_attachment *s, const struct arm_options *
 	                                 BPF_F_MMAPABLE);
 	if (s->flight_fd < 0)
 		return s->flight_fd;
-	if (getrandom(&s->control->flight_key, sizeof(s->control->flight_key), 0) !=
-	    sizeof(s->control->flight_key))
+	if (getrandom(&s->control->flight_key, sizeof(s->control->flight_key), 0) != sizeof(s->control->flight_key))
 		return error_set(EIO, "no random bytes for a flight recorder");
 	s->control->flight_each = each;
 	return flight_map(s);

@@ -274,8 +274,6 @@ int kernel_attachment_maps_get(struct kernel_attachment *s, const struct manifes
 	s->shards = info.max_entries / npoints;
 	s->counts_size = (size_t)info.max_entries * sizeof(struct kernel_counts);
 	err = attachment_map(s);
-	if (!err)
-		err = kernel_flight_get(s, number);
 	return err ? err : kernel_aggregates_get(s, manifest);
 }
 

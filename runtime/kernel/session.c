@@ -86,6 +86,9 @@ static int attachment_load(struct pp_session *session, struct manifest *manifest
 	err = kernel_attachment_maps_get(s, manifest);
 	if (err)
 		goto fail;
+	err = kernel_flight_get(s, manifest->attachment);
+	if (err)
+		goto fail;
 	err = returns_get(&s->returns, &k->pins, (int)manifest->attachment, manifest->npoints);
 	if (err)
 		goto fail;

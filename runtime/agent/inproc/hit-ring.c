@@ -141,8 +141,7 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
  * Drops entries before a position, as far as they are whole; all of them if the ring's
  * thread has ended. Returns false if nothing was dropped.
  */
-static bool ring_drop(struct agent_ring *ring, struct session_shm *shm, uint64_t limit, uint64_t before,
-                      bool ended)
+static bool ring_drop(struct agent_ring *ring, struct session_shm *shm, uint64_t limit, uint64_t before, bool ended)
 {
 	const uint64_t head = shared_get(ring->head), tail = limit - AGENT_RING_SIZE;
 	uint64_t taken, end;
@@ -207,8 +206,7 @@ static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct h
 
 	if (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner))))
 		return false;
-	if (full && overwrite != AGENT_FLIGHT &&
-	    (!overwrite || (!by_force && head != shared_acquire(ring->taken))))
+	if (full && overwrite != AGENT_FLIGHT && (!overwrite || (!by_force && head != shared_acquire(ring->taken))))
 		return false;
 	if (!shared_swap(ring->state, &state, AGENT_RING_TAKEN))
 		return false;

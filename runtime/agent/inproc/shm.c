@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "runtime/agent/inproc/agent.h"
-#include "runtime/agent/inproc/calls.h"
+#include "runtime/agent/inproc/flights.h"
 #include "runtime/agent/inproc/maps.h"
 #include "runtime/agent/inproc/shm.h"
 #include "runtime/agent/inproc/tables.h"
@@ -115,7 +115,7 @@ static void *shm_map(int fd, void *at)
 }
 
 /* Maps the flight recorder that follows the region in the memfd. Returns NULL without memory. */
-static const struct flight_memory *flight_map(int fd, uint32_t nslots)
+static const struct flight_memory *flight_memory_map(int fd, uint32_t nslots)
 {
 	struct flight_memory *memory = arena_alloc(sizeof(*memory));
 	void *at = memory ? map_shared(fd, NULL, flight_size(nslots), PROT_READ | PROT_WRITE, shm_size) : NULL;
@@ -133,7 +133,7 @@ static void flight_replace(struct session_shm *shm, const struct flight_memory *
 	const struct flight_memory *old = shm->flight;
 
 	__atomic_store_n(&shm->flight, memory, __ATOMIC_SEQ_CST);
-	if (old && calls_wait())
+	if (old && flights_wait())
 		munmap(old->at, flight_size(old->nslots));
 }
 
@@ -270,7 +270,7 @@ static enum agent_reason shm_create(struct session_shm *shm, struct session *ses
 	if (fd < 0)
 		return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
 	if (session->flight)
-		flight = flight_map(fd, session->flight);
+		flight = flight_memory_map(fd, session->flight);
 	shm->at = session->flight && !flight ? NULL : shm_map(fd, NULL);
 	if (!shm->at) {
 		if (flight)
@@ -474,7 +474,7 @@ int shm_renew(struct session_shm *shm, bool keep)
 	if (fd < 0)
 		return fd;
 	if (nflight)
-		flight = flight_map(fd, nflight);
+		flight = flight_memory_map(fd, nflight);
 	if (nflight && !flight)
 		goto failed;
 	if (keep) {

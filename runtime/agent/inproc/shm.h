@@ -11,17 +11,17 @@ struct session;
 /* One of SHMS_MAX regions. A session gets one when its first point is armed in this process. */
 struct session_shm {
 	unsigned index;
-	struct session *session; /* NULL: free */
-	struct agent_shm *at;    /* mapped once, at one address; NULL before the first use */
-	int fd;                  /* the memfd, in the agent's thread; -1 */
-	int keep;                /* a connection to the keeper, in the agent's thread; -1 */
-	bool asked;              /* a controller has the memfd */
+	struct session *session;            /* NULL: free */
+	struct agent_shm *at;               /* mapped once, at one address; NULL before the first use */
+	int fd;                             /* the memfd, in the agent's thread; -1 */
+	int keep;                           /* a connection to the keeper, in the agent's thread; -1 */
+	bool asked;                         /* a controller has the memfd */
 	const struct flight_memory *flight; /* NULL: the session is not a flight recorder */
-	uint32_t next_ring;      /* where to begin the search for a ring to take by force */
-	struct vector slots;     /* struct agent_slot: the agent's own copy */
-	struct vector tables;    /* struct region_table *: the agent's own copies (tables.c) */
-	uint32_t ncells;         /* cells of the tables */
-	uint64_t keys_size;      /* bytes for keys that the tables take */
+	uint32_t next_ring;                 /* where to begin the search for a ring to take by force */
+	struct vector slots;                /* struct agent_slot: the agent's own copy */
+	struct vector tables;               /* struct region_table *: the agent's own copies (tables.c) */
+	uint32_t ncells;                    /* cells of the tables */
+	uint64_t keys_size;                 /* bytes for keys that the tables take */
 };
 
 /* Gives the session a region, if it has none. */
