@@ -5,6 +5,7 @@
 #include "sdt/image.h"
 
 #include <ctype.h>
+#include <elf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,12 +57,15 @@ static const char *operand_take_symbol(const struct pp_image *image, const char 
                                        char why[OPERAND_WHY])
 {
 	const char *end = *text;
+	uint64_t symbol, got = 0;
+	bool is_gotoff;
 	char name[1024];
 	int err;
 
 	while (operand_is_symbol_char(*end, end == *text))
 		end++;
-	if (*end == '@') {
+	is_gotoff = image->machine == EM_386 && !strncmp(end, "@GOTOFF", 7) && !isalnum((unsigned char)end[7]);
+	if (*end == '@' && !is_gotoff) {
 		snprintf(why, OPERAND_WHY, "%.*s is %s", (int)(end - *text) < 200 ? (int)(end - *text) : 200, *text,
 		         !strncmp(end, "@GOT", 4) ? "a GOT entry, which only the linker knows"
 		         : strstr(end, "tpoff") || strstr(end, "TPOFF") || strstr(end, "tls") || strstr(end, "TLS")
@@ -75,14 +79,22 @@ static const char *operand_take_symbol(const struct pp_image *image, const char 
 		return "its symbol is too long";
 	memcpy(name, *text, (size_t)(end - *text));
 	name[end - *text] = '\0';
-	err = image_symbol(image, name, &sum->symbol);
+	err = image_symbol(image, name, &symbol);
+	if (!err && is_gotoff)
+		err = image_symbol(image, "_GLOBAL_OFFSET_TABLE_", &got);
 	if (err) {
 		snprintf(why, OPERAND_WHY, "%s",
 		         err == -ENOENT && *name == '.' ? "a local label, which no symbol table has" : pp_error());
 		return why;
 	}
-	sum->has_symbol = true;
 	*text = end;
+	if (is_gotoff) { /* the distance of the symbol from the global offset table, to which a register points */
+		*text += strlen("@GOTOFF");
+		sum->number = (int64_t)((uint64_t)sum->number + symbol - got);
+		return NULL;
+	}
+	sum->has_symbol = true;
+	sum->symbol = symbol;
 	return NULL;
 }
 

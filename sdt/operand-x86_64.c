@@ -6,6 +6,7 @@
  *     %rax  %eax  %ax  %al  %ah  %r8b      a register, or part of one
  *     8(%rdx,%rdi,4)  -12+3+1(%rbp)        memory
  *     g(%rip)  8+g(%rip)  g+8(%rip)  g     memory of the image itself
+ *     g@GOTOFF(%ebx)                       the same in position-independent code of i386
  *
  * A symbol is an address as linked. With %rip or alone it can be relocated. As a constant or next to a register it is
  * right only if the program is linked to a fixed address.

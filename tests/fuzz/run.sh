@@ -47,6 +47,7 @@ fuzz() {
 	echo "$name: $runs runs"
 }
 fuzz image -max_len=8192 base/*.c sdt/*.c runtime/{lint*,cpu*}.c
+fuzz text -max_len=300 base/*.c sdt/*.c
 fuzz filter -max_len=300 runtime/fetch/*.c runtime/aggregate.c base/*.c sdt/*.c
 if [ "$(uname -m)" = x86_64 ]; then
 	mkdir "$T/agent"
