@@ -68,12 +68,13 @@ static bool file_is_known(const struct options *o, const char *file)
 	return false;
 }
 
-/* Takes the processes and files of the session if the command line names none. */
-static int trigger_find_targets(struct options *o, struct pp_session *session)
+/* Takes the processes and files of the session if the command line names none. *ended: one of its processes has ended. */
+static int trigger_find_targets(struct options *o, struct pp_session *session, bool *ended)
 {
 	struct pp_stat *stat;
 	int err;
 
+	*ended = false;
 	if (o->npids || o->nfiles)
 		return 0;
 	err = pp_session_stat(session, &stat);
@@ -86,6 +87,7 @@ static int trigger_find_targets(struct options *o, struct pp_session *session)
 			o->pids = xreallocarray(o->pids, o->npids + 1, sizeof(*o->pids));
 			o->pids[o->npids++] = pid;
 		}
+		*ended |= pid && pp_stat_life(stat, i) != PP_LIVES;
 		if (!pid && !file_is_known(o, pp_stat_file(stat, i)))
 			options_append(&o->files, &o->nfiles, xstrdup(pp_stat_file(stat, i)));
 	}
@@ -141,11 +143,15 @@ static enum status trigger_wait(const struct snapshot_command *s, struct pp_sess
 {
 	struct private_session private = { 0 };
 	enum status armed, status;
+	bool ended;
 
-	if (trigger_find_targets(s->options, session)) {
+	if (trigger_find_targets(s->options, session, &ended)) {
 		ui_error(s->options, "%s", pp_error());
 		return STATUS_FAILED;
 	}
+	/* The last process has ended before this command began. */
+	if (ended && !s->options->npids && !s->options->nfiles)
+		return STATUS_DONE;
 	if (trigger_is_exit(s))
 		return wait_for_exit(s);
 	s->arming->record = true; /* hits between arming and the reader count */
