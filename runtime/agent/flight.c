@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "runtime/record.h"
 
@@ -34,6 +35,7 @@ struct entries {
 struct flight_work {
 	const struct mapped_shm *shm;
 	const struct flight_reading *reading;
+	uint64_t now; /* ns; no record that was copied is later */
 	uint64_t ring[(AGENT_RING_SIZE + AGENT_RING_SLACK) / 8];
 	struct entries entries;
 	uint64_t read_from[]; /* of each ring: positions from here on were read in the ring */
@@ -62,15 +64,17 @@ static int record_give(const struct flight_work *w, const struct record *from, s
 	memcpy(thread.comm, comm, sizeof(thread.comm));
 	thread.comm[sizeof(thread.comm) - 1] = 0;
 	record->point = slot.point & RECORD_POINT_MASK;
-	record->time = record_clock_to_ns(r->clock, w->shm, record->time, r->now);
+	record->time = record_clock_to_ns(r->clock, w->shm, record->time, w->now);
 	return r->fn(&thread, record, 8 * words, r->arg);
 }
 
 /* Gives the records among the entries with positions from `from` up to `until`. */
-static int entries_give(const struct flight_work *w, uint64_t from, uint64_t until, uint32_t tid, const char comm[16])
+static int entries_give(struct flight_work *w, uint64_t from, uint64_t until, uint32_t tid, const char comm[16])
 {
 	const struct entries *e = &w->entries;
 
+	/* Times are limited to now, so now has to be after the copy. Else the last records of a thread have one time. */
+	w->now = clock_ns();
 	for (size_t at = 0; at < e->size;) {
 		const struct record *record = (const struct record *)(e->bytes + at);
 		size_t left = (e->size - at) / 8, words = 0;
@@ -204,28 +208,52 @@ static int slot_copy(const struct agent_flight_slot *slot, uint64_t number, stru
 	return (__atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE) & ~1ull) == described ? 1 : -1;
 }
 
+struct slot_turn {
+	uint64_t number;
+	uint32_t slot;
+};
+
+/* Orders the newest first. */
+static int slot_turn_compare(const void *a, const void *b)
+{
+	uint64_t x = ((const struct slot_turn *)a)->number, y = ((const struct slot_turn *)b)->number;
+
+	return (x < y) - (x > y);
+}
+
 /*
- * Reads the slots from the newest to the oldest. Threads overwrite the oldest slot first. So the reader ends at the first slot
- * that is taken again, and has all records of a thread from some time on.
+ * Reads the slots from the newest to the oldest. Threads overwrite the oldest slot first, but pass over one that a thread
+ * writes to, however old it is. So the reader ends at the first slot that is taken again, and has all records of a thread
+ * from some time on.
  */
 static int flight_read_slots(struct flight_work *w)
 {
 	const struct mapped_shm *shm = w->shm;
 	uint64_t next = shm->flight_slots ? __atomic_load_n(&shm->header->flight_next, __ATOMIC_ACQUIRE) : 0;
+	struct slot_turn *turns = calloc(shm->flight_slots + (size_t)1, sizeof(*turns));
+	size_t n = 0;
 	int err = 0;
 
-	for (uint32_t i = 0; i < shm->flight_slots && next && !err; i++) {
-		struct agent_flight_slot head;
-		int copied;
+	if (!turns)
+		return error_nomem();
+	/* Slots that were never used are not read, because that would allocate their pages. */
+	for (uint32_t i = 0; i < shm->flight_slots && i < next; i++) {
+		uint64_t turn = __atomic_load_n(&shm_flight_slot(shm, i)->turn, __ATOMIC_ACQUIRE);
 
-		next--;
-		copied =
-			slot_copy(shm_flight_slot(shm, (uint32_t)(next % shm->flight_slots)), next, &head, &w->entries);
+		if (turn)
+			turns[n++] = (struct slot_turn){ slot_number(turn), i };
+	}
+	qsort(turns, n, sizeof(*turns), slot_turn_compare);
+	for (size_t i = 0; i < n && !err; i++) {
+		struct agent_flight_slot head;
+		int copied = slot_copy(shm_flight_slot(shm, turns[i].slot), turns[i].number, &head, &w->entries);
+
 		if (copied < 0)
 			break;
 		if (copied && head.ring < shm->nrings)
 			err = entries_give(w, head.begin, w->read_from[head.ring], head.tid, head.comm);
 	}
+	free(turns);
 	return err;
 }
 

@@ -7,8 +7,7 @@
 #include "runtime/backend.h"
 
 struct flight_reading {
-	const struct record_clock *clock;
-	uint64_t now;    /* ns; no record is later */
+	struct record_clock *clock;
 	snapshot_fn *fn; /* receives each record */
 	void *arg;
 	uint64_t *passed; /* see backend->snapshot() */

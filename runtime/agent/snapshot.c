@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/array.h"
-#include "base/clock.h"
 #include "base/error.h"
 #include "runtime/agent/flight.h"
 #include "runtime/agent/keeper.h"
@@ -97,8 +96,11 @@ size_t agent_flight(const struct attachment *attachment)
 
 static int region_snapshot(const struct mapped_shm *shm, uint64_t bytes, void *arg)
 {
+	struct flight_reading *reading = arg;
+
 	(void)bytes;
-	return flight_read(shm, arg);
+	record_clock_update(reading->clock);
+	return flight_read(shm, reading);
 }
 
 int agent_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed)
@@ -107,8 +109,6 @@ int agent_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, uint6
 	struct flight_reading reading = { .clock = &clock, .fn = fn, .arg = arg, .passed = passed };
 
 	record_clock_open(&clock);
-	record_clock_update(&clock);
-	reading.now = clock_ns();
 	return regions_each(agent_of(session), region_snapshot, &reading);
 }
 
