@@ -18,20 +18,29 @@ endif
 B := $(or $(O),build)
 # libdw is optional: without it, types come from the plugin's notes only.
 HAVE_LIBDW := $(if $(call need_pkg,libdw,libdw-dev),,1)
-CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' $(if $(HAVE_LIBDW),-DHAVE_LIBDW) -Iinclude -I. $(CPPFLAGS)
+# libyaml is optional: without it, probe-enable --config says so.
+HAVE_LIBYAML := $(if $(call need_pkg,yaml-0.1,libyaml-dev),,1)
+CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' $(if $(HAVE_LIBDW),-DHAVE_LIBDW) $(if $(HAVE_LIBYAML),-DHAVE_LIBYAML) -Iinclude -I. $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu17 $(WARN) $(WARN_C) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
 # Packages of the library; packages of the commands; libraries of tests, which link objects of both.
 LIB_PKGS := $(if $(HAVE_LIBDW),libdw) libelf libbpf
 LIB_PRIVATE := -lZydis -lstdc++
 LIB_LIBS = $$($(PKG_CONFIG) --libs $(LIB_PKGS)) $(LIB_PRIVATE)
-CMD_LIBS = $$($(PKG_CONFIG) --libs json-c)
+CMD_PKGS := json-c $(if $(HAVE_LIBYAML),yaml-0.1)
+CMD_LIBS = $$($(PKG_CONFIG) --libs $(CMD_PKGS))
 LIBS = $(LIB_LIBS) $(CMD_LIBS)
 
 LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/*/*.c)
 AGENT_SRC := $(wildcard runtime/agent/inproc/*.c)
-CMD_SRC := $(wildcard cmd/probe-*.c)
-CMD_SHARED := $(filter-out $(CMD_SRC),$(wildcard cmd/*.c))
+# probe-export is optional: it needs an HTTP server.
+HAVE_MICROHTTPD := $(if $(call need_pkg,libmicrohttpd,libmicrohttpd-dev),,1)
+# probe-report reads traces through libbabeltrace2. Without that it is not built.
+HAVE_BABELTRACE := $(if $(call need_pkg,babeltrace2,libbabeltrace2-dev),,1)
+REPORT_SRC := $(if $(HAVE_BABELTRACE),$(wildcard cmd/report/*.c))
+CMD_ALL := $(wildcard cmd/probe-*.c)
+CMD_SRC := $(filter-out $(if $(HAVE_BABELTRACE),,cmd/probe-report.c) $(if $(HAVE_MICROHTTPD),,cmd/probe-export.c),$(CMD_ALL))
+CMD_SHARED := $(filter-out $(CMD_ALL),$(wildcard cmd/*.c))
 # The CPU that PLUGIN_CC compiles for. GCC's x86-64 includes i386.
 PLUGIN_CPU := $(patsubst i%86,x86_64,$(firstword $(subst -, ,$(shell $(PLUGIN_CC) -dumpmachine))))
 PLUGIN_CPUS := x86_64 aarch64
@@ -43,6 +52,7 @@ endif
 
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
 CMD_SHARED_OBJ := $(CMD_SHARED:%.c=$(B)/obj/%.o)
+REPORT_OBJ := $(REPORT_SRC:%.c=$(B)/obj/%.o)
 CMDS := $(CMD_SRC:cmd/%.c=$(B)/bin/%)
 PLUGIN_OBJ := $(if $(PLUGIN_SRC),$(B)/obj/plugin.o)
 
@@ -67,6 +77,7 @@ endif
 .PHONY: all plugins deps demo check check-long check-arm64 bench clean FORCE
 
 all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
+	$(if $(HAVE_BABELTRACE),,@echo 'probe-report is not built: libbabeltrace2 is missing (package libbabeltrace2-dev)')
 
 # ---- objects ----
 
@@ -131,7 +142,11 @@ RUNPATH ?= $$ORIGIN/../lib
 $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(RUNPATH),-Wl$(comma)-rpath$(comma)'$(RUNPATH)') -o $@ $(filter %.o,$^) -L$(B)/lib -lprobepoint $(CMD_LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(RUNPATH),-Wl$(comma)-rpath$(comma)'$(RUNPATH)') -o $@ $(filter %.o,$^) -L$(B)/lib -lprobepoint $(CMD_LIBS) $(CMD_LIBS_$(@F))
+
+$(B)/bin/probe-report: $(REPORT_OBJ)
+$(B)/obj/cmd/report/page.o: $(wildcard cmd/report/page/*)
+CMD_LIBS_probe-report = $$($(PKG_CONFIG) --libs babeltrace2)
 
 deps:
 	$(Q)scripts/deps
@@ -146,7 +161,7 @@ demo:
 check-arm64:
 	$(Q)scripts/check-arm64 $(if $(SHORT),--short)
 
--include $(wildcard runtime/agent/inproc/build.mk) examples/build.mk tests/build.mk bench/build.mk
+-include $(wildcard runtime/agent/inproc/build.mk) cmd/export/build.mk examples/build.mk tests/build.mk bench/build.mk
 
 include scripts/install.mk scripts/static.mk scripts/lint.mk
 

@@ -20,6 +20,8 @@
 #include "cmd/alloc.h"
 #include "cmd/bars.h"
 #include "cmd/escape.h"
+#include "cmd/sample.h"
+#include "cmd/stacks.h"
 
 static const double shares[] = { 0.5, 0.9, 0.99, 0.999 };
 
@@ -197,6 +199,8 @@ static void put_part(const struct agg_view *v, FILE *out, size_t entry, size_t p
 
 	if (name) {
 		escape_put(out, name);
+	} else if (kind == PP_STACK) {
+		stack_put_frame(out, v->aggregates, v->table, entry, part, 0);
 	} else if (kind == PP_STRING) {
 		text = pp_entry_string(v->aggregates, v->table, entry, part, &length, &cut);
 		putc('"', out);
@@ -280,6 +284,20 @@ static void table_put_titles(const struct agg_view *v, const size_t *widths)
 	putc('\n', v->out);
 }
 
+/* Prints the callers of a key with a stack, below its first frame. */
+static void put_callers(const struct agg_view *v, size_t entry, const size_t *widths)
+{
+	size_t stack = stack_part(v->aggregates, v->table), used = 12 + 2;
+
+	if (stack == pp_table_parts(v->aggregates, v->table))
+		return;
+	for (size_t i = 0; i < v->ncolumns; i++)
+		used += 2 + (size_t)column_width(&v->column[i]);
+	for (size_t i = 0; i < stack; i++)
+		used += widths[i] + 2;
+	stack_put_callers(v->out, v->aggregates, v->table, entry, stack, used);
+}
+
 static void put_entry(const struct agg_view *v, size_t entry, const size_t *widths)
 {
 	struct pp_values values;
@@ -294,6 +312,7 @@ static void put_entry(const struct agg_view *v, size_t entry, const size_t *widt
 	}
 	put_key(v, entry, widths);
 	putc('\n', v->out);
+	put_callers(v, entry, widths);
 }
 
 /* Stores the values of a call of a row other than a key. The minimum and maximum are those of the keys only. */
@@ -516,6 +535,7 @@ static bool table_has_twin(const struct pp_aggregates *a, size_t table)
 static void table_print(struct agg_view *v)
 {
 	size_t nparts = pp_table_parts(v->aggregates, v->table), *widths = xcalloc(nparts + 1, sizeof(*widths));
+	struct sampling sample;
 
 	view_set_columns(v);
 	for (size_t i = 0; i < nparts; i++)
@@ -524,10 +544,14 @@ static void table_print(struct agg_view *v)
 	escape_put(v->out, pp_table_probe(v->aggregates, v->table));
 	fputs("  ", v->out);
 	escape_put(v->out, pp_table_text(v->aggregates, v->table));
+	if (stack_part(v->aggregates, v->table) < nparts)
+		fputs("  (stacks by frame pointers)", v->out);
 	if (table_has_twin(v->aggregates, v->table)) {
 		fputs("  ", v->out);
 		escape_put(v->out, pp_table_file(v->aggregates, v->table));
 	}
+	pp_table_sample(v->aggregates, v->table, &sample.every, &sample.rate);
+	sample_put(v->out, &sample);
 	putc('\n', v->out);
 	table_put_titles(v, widths);
 	for (size_t i = 0; i < v->shown; i++)
@@ -544,7 +568,10 @@ void aggregates_print(FILE *out, const struct pp_aggregates *aggregates, uint64_
 		size_t n = pp_table_entries(aggregates, i);
 		struct agg_view v = { .out = out, .aggregates = aggregates, .table = i, .columns = columns };
 
-		v.shown = top && top < n ? top : n;
+		if (!top && stack_part(aggregates, i) < pp_table_parts(aggregates, i))
+			v.shown = n < STACKS_SHOWN ? n : STACKS_SHOWN;
+		else
+			v.shown = top && top < n ? top : n;
 		table_print(&v);
 	}
 }

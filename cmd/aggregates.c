@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "cmd/json.h"
+#include "cmd/sample.h"
+#include "cmd/stacks.h"
 
 static const double quantiles[] = { 0.5, 0.9, 0.99, 0.999 };
 
@@ -37,6 +39,8 @@ static json_object *part_json(const struct agg_place *at, size_t part)
 		text = pp_entry_string(at->aggregates, at->table, at->entry, part, &length, NULL);
 		return json_text_n(text, length);
 	}
+	if (kind == PP_STACK)
+		return stack_json(at->aggregates, at->table, at->entry, part);
 	return number_json(pp_entry_int(at->aggregates, at->table, at->entry, part),
 	                   kind == PP_UNSIGNED || kind == PP_POINTER);
 }
@@ -133,14 +137,19 @@ static json_object *table_json(const struct pp_aggregates *a, size_t table, uint
 {
 	json_object *to = json_new_object(), *list;
 	size_t n = pp_table_entries(a, table), shown = top && top < n ? top : n;
+	struct sampling sample;
 
 	json_add_text(to, "probe", pp_table_probe(a, table));
 	json_add_text(to, "file", pp_table_file(a, table));
 	json_add_text(to, "expression", pp_table_text(a, table));
+	pp_table_sample(a, table, &sample.every, &sample.rate);
+	sample_add_json(to, &sample);
 	list = json_new_array();
 	for (size_t i = 0; i < pp_table_parts(a, table); i++)
 		json_append(list, json_text(pp_table_part(a, table, i)));
 	json_add(to, "key", list);
+	if (stack_part(a, table) < pp_table_parts(a, table))
+		json_add_text(to, "unwinder", "frame pointers");
 	json_add_uint(to, "keys", n);
 	list = json_new_array();
 	for (size_t i = 0; i < shown; i++)

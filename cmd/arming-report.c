@@ -275,8 +275,7 @@ static json_object *refused_json(const struct pp_report *report, size_t row)
 	return object;
 }
 
-void arming_report_print_json(FILE *out, struct options *options, const struct pp_session *session,
-                              const struct pp_report *report)
+json_object *arming_report_json(const struct pp_session *session, const struct pp_report *report)
 {
 	json_object *document = json_new_object();
 	json_object *armed = json_new_array(), *pending = json_new_array();
@@ -292,7 +291,13 @@ void arming_report_print_json(FILE *out, struct options *options, const struct p
 	json_add(document, "armed", armed);
 	json_add(document, "pending", pending);
 	json_add(document, "refused", refused);
-	ui_print_document(options, out, document);
+	return document;
+}
+
+void arming_report_print_json(FILE *out, struct options *options, const struct pp_session *session,
+                              const struct pp_report *report)
+{
+	ui_print_document(options, out, arming_report_json(session, report));
 }
 
 /* ---- messages ---- */

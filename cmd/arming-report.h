@@ -27,6 +27,10 @@ bool arming_report_gives_reason(const struct pp_report *report, const char *reas
 /* Prints the first rows and a sum; with -v all rows. Refused rows with the same reason are printed as one. */
 void arming_report_print_text(FILE *out, const struct options *options, const struct pp_report *report,
                               const struct arming_tally *tally);
+struct json_object;
+
+/* Returns the JSON document: what was armed, is pending, and was refused. */
+struct json_object *arming_report_json(const struct pp_session *session, const struct pp_report *report);
 /* Prints the JSON document, with the errors that ui_error() kept. */
 void arming_report_print_json(FILE *out, struct options *options, const struct pp_session *session,
                               const struct pp_report *report);

@@ -28,6 +28,19 @@ error_t arming_take_argument(struct argp_state *state, struct options *options, 
 	return 0;
 }
 
+error_t arming_take_stack(struct argp_state *state, struct options *o)
+{
+	if (!o->stack)
+		return 0;
+	if (o->aggregate)
+		return options_usage_error(
+			state, o,
+			"--stack cannot be combined with --agg; add the key stack to the expression, as "
+			"in --agg 'sum(size) by stack'");
+	o->aggregate = "count() by stack";
+	return 0;
+}
+
 error_t arming_take_latency(struct argp_state *state, struct options *o, struct arming *arming)
 {
 	if (o->key && !o->latency[0])
@@ -127,6 +140,13 @@ static int request_add_filter(struct pp_request *request, const struct options *
 	return err;
 }
 
+static int request_add_sampling(struct pp_request *request, const struct options *o)
+{
+	int err = o->every ? pp_request_every(request, o->every) : 0;
+
+	return err || !o->rate ? err : pp_request_rate(request, o->rate);
+}
+
 static int request_add_arguments(struct pp_request *request, const struct options *o)
 {
 	int err = request_add_filter(request, o);
@@ -153,6 +173,9 @@ static int request_add_arguments(struct pp_request *request, const struct option
 		if (err)
 			return err;
 	}
+	err = request_add_sampling(request, o);
+	if (err)
+		return err;
 	for (size_t i = 0; i < o->nstrings; i++) {
 		err = pp_request_string(request, o->strings[i]);
 		if (err)
@@ -210,35 +233,45 @@ static void request_add_flags(struct pp_request *request, const struct options *
 		pp_request_calls(request);
 }
 
-struct pp_request *arming_request(struct options *options, const struct arming *arming, enum status *status)
+int arming_request_new(const struct options *options, const struct arming *arming, struct pp_request **request)
 {
-	struct pp_request *request = NULL;
-	int err;
+	int err = pp_request_new(request);
 
-	*status = STATUS_DONE;
-	err = pp_request_new(&request);
+	if (err)
+		return err;
+	err = request_add_probes(*request, options, arming);
 	if (err)
 		goto failed;
-	err = request_add_probes(request, options, arming);
+	err = request_add_arguments(*request, options);
 	if (err)
 		goto failed;
-	err = request_add_arguments(request, options);
+	err = request_add_scope(*request, options);
 	if (err)
 		goto failed;
-	err = request_add_scope(request, options);
+	err = request_add_processes(*request, options, arming);
 	if (err)
 		goto failed;
-	err = request_add_processes(request, options, arming);
+	err = arming->label ? pp_request_label(*request, arming->label) : 0;
 	if (err)
 		goto failed;
-	request_add_flags(request, options, arming);
-	return request;
+	request_add_flags(*request, options, arming);
+	return 0;
 
 failed:
-	*status = err == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
-	ui_error(options, "%s", pp_error());
-	pp_request_free(request);
-	return NULL;
+	pp_request_free(*request);
+	*request = NULL;
+	return err;
+}
+
+struct pp_request *arming_request(struct options *options, const struct arming *arming, enum status *status)
+{
+	struct pp_request *request;
+	int err = arming_request_new(options, arming, &request);
+
+	*status = !err ? STATUS_DONE : err == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
+	if (err)
+		ui_error(options, "%s", pp_error());
+	return request;
 }
 
 /* ---- arming ---- */
@@ -437,6 +470,8 @@ static enum status result_report(struct arming_result *result, struct options *o
 	if (!more)
 		return result->err == -EDOM ? STATUS_USAGE : STATUS_FAILED;
 	arming_report_warnings(options, result->report);
+	if (arming->report)
+		*arming->report = arming_report_json(session, result->report);
 	if (out && options->json)
 		arming_report_print_json(out, options, session, result->report);
 	report_sum(options, tally, session, arming);

@@ -19,20 +19,26 @@ struct arming {
 	char **argv;        /* COMMAND and its arguments; NULL: not given */
 	struct child child; /* runs COMMAND */
 	bool record, overwrite, calls;
-	size_t flight; /* --flight-recorder, in bytes; 0: not given */
-	double budget; /* as a share of one CPU; 0: none */
-	bool hold;     /* pp_session_hold() will disarm the probes */
+	size_t flight;               /* --flight-recorder, in bytes; 0: not given */
+	const char *label;           /* pp_request_label(); NULL: none */
+	double budget;               /* as a share of one CPU; 0: none */
+	bool hold;                   /* pp_session_hold() will disarm the probes */
+	struct json_object **report; /* where arming_run() stores arming_report_json(); NULL: nowhere */
 };
 
 /* Takes the argument that argp has found: a pattern, or COMMAND and all that follows if it comes after "--". */
 error_t arming_take_argument(struct argp_state *state, struct options *options, struct arming *arming);
 
 /* Takes the probes of --latency, at ARGP_KEY_END, before the checks. */
+error_t arming_take_stack(struct argp_state *state, struct options *options);
 error_t arming_take_latency(struct argp_state *state, struct options *options, struct arming *arming);
 
 /* These functions check the command line, at ARGP_KEY_END. */
 error_t arming_check_target(struct argp_state *state, struct options *options, const struct arming *arming);
 error_t arming_check_options(struct argp_state *state, struct options *options, const struct arming *arming);
+
+/* Creates the request. Returns 0, or a negative errno with pp_error(); *request is then NULL. */
+int arming_request_new(const struct options *options, const struct arming *arming, struct pp_request **request);
 
 /* Creates the request. If that fails, returns NULL, reports an error and sets *status. */
 struct pp_request *arming_request(struct options *options, const struct arming *arming, enum status *status);

@@ -83,6 +83,7 @@ void event_put_arg(FILE *out, const struct pp_event *event, size_t i, bool quote
 		fputs(number, out);
 		break;
 	case PP_FAULT: fputs("<fault>", out); break;
+	case PP_STACK: /* not in records */
 	case PP_MISSING: fputs("<missing>", out); break;
 	}
 }
@@ -174,6 +175,7 @@ static json_object *event_json_arg(const struct pp_event *event, size_t i, bool 
 	case PP_BOOL: return json_boolean(pp_event_arg_int(event, i) != 0);
 	case PP_FLOAT: return json_double(pp_event_arg_float(event, i));
 	case PP_FAULT:
+	case PP_STACK:
 	case PP_MISSING: return NULL;
 	case PP_SIGNED:
 	case PP_CHAR: break;

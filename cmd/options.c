@@ -22,6 +22,7 @@ enum {
 	KEY_STRLEN,
 	KEY_AGG,
 	KEY_AGG_SIZE,
+	KEY_STACK,
 	KEY_STRING,
 	KEY_NO_STRING,
 	KEY_CHILDREN,
@@ -32,12 +33,14 @@ enum {
 	KEY_ON,
 	KEY_URETPROBE,
 	KEY_MAXACTIVE,
+	KEY_EVERY,
+	KEY_RATE,
 	KEY_YES,
 	KEY_BUFFER,
 	KEY_FAST
 };
 
-enum { WARNINGS_SHOWN = 3 };
+enum { WARNINGS_SHOWN = 3, OPTIONS_SAMPLE_MAX = 1000000000 };
 
 /* ---- errors ---- */
 
@@ -254,12 +257,10 @@ static error_t latency_parse(struct argp_state *state, struct options *o, const 
 	return err ? err : request_accepts(state, o, pp_request_pattern, o->latency[1]);
 }
 
-#define SIZE_MOST (1u << 30)
-
-error_t options_parse_size(struct argp_state *state, struct options *o, const char *option, const char *text,
-                           size_t min, size_t *size)
+/* Parses a size such as 512K, 16M or 1G. Returns 0 if it is invalid or overflows. */
+static uint64_t size_parse(const char *text)
 {
-	static const char units[] = "KMG";
+	static const char units[] = "KMGT";
 	const char *unit;
 	char *end;
 	unsigned long long n;
@@ -272,11 +273,57 @@ error_t options_parse_size(struct argp_state *state, struct options *o, const ch
 		shift = 10 * (unsigned)(unit - units + 1);
 		end++;
 	}
-	if (errno || end == text || *end || strchr(text, '-') || n > SIZE_MOST || n << shift < min ||
-	    n << shift > SIZE_MOST)
-		return options_usage_error(state, o, "%s: invalid size '%s'; give %zuK to 1G, as in 16M", option, text,
-		                           min >> 10);
-	*size = (size_t)(n << shift);
+	if (errno || end == text || *end || strchr(text, '-') || n > UINT64_MAX >> shift)
+		return 0;
+	return (uint64_t)n << shift;
+}
+
+error_t options_parse_size(struct argp_state *state, struct options *o, const char *option, const char *text,
+                           uint64_t min, uint64_t *size)
+{
+	*size = size_parse(text);
+	if (*size < min)
+		return options_usage_error(state, o, "%s: invalid size '%s'; give at least %" PRIu64 "M, as in 16M",
+		                           option, text, min >> 20);
+	return 0;
+}
+
+static error_t buffer_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	uint64_t n = size_parse(text);
+
+	if (n < PP_BUFFER_MIN || n > PP_BUFFER_MAX)
+		return options_usage_error(state, o, "--buffer: invalid size '%s'; give 64K to 1G, as in 16M", text);
+	o->buffer = (size_t)n;
+	return 0;
+}
+
+static error_t every_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	uint64_t number;
+	error_t err = options_parse_number(state, o, "--every", text, OPTIONS_SAMPLE_MAX, &number);
+
+	if (!err)
+		o->every = (unsigned)number;
+	return err;
+}
+
+/* Parses a rate such as 100/s. */
+static error_t rate_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	size_t length = strlen(text);
+	char *number = xstrdup(text);
+	uint64_t n;
+	bool ok;
+
+	if (length > 2 && !strcmp(text + length - 2, "/s"))
+		number[length - 2] = 0;
+	ok = number_parse(number, OPTIONS_SAMPLE_MAX, &n);
+	free(number);
+	if (!ok)
+		return options_usage_error(state, o, "--rate: invalid rate '%s'; give 1/s to %d/s", text,
+		                           OPTIONS_SAMPLE_MAX);
+	o->rate = (unsigned)n;
 	return 0;
 }
 
@@ -321,6 +368,7 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case 'b': o->backend = arg; return request_accepts(state, o, pp_request_backend, arg);
 	case KEY_IF: return once_parse(state, o, &o->filter, "--if", "join the expressions by &&", arg);
 	case KEY_AGG: return once_parse(state, o, &o->aggregate, "--agg", "give one list of calls", arg);
+	case KEY_STACK: o->stack = true; break;
 	case KEY_PRINT: print_add(o, arg); break;
 	case KEY_STRLEN: return strlen_parse(state, o, arg);
 	case KEY_AGG_SIZE: return cells_parse(state, o, arg);
@@ -335,8 +383,10 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_ON: return once_parse(state, o, &o->key, "--on", "give one expression", arg);
 	case KEY_URETPROBE: o->uretprobe = true; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
+	case KEY_EVERY: return every_parse(state, o, arg);
+	case KEY_RATE: return rate_parse(state, o, arg);
 	case KEY_FAST: o->fast = true; break;
-	case KEY_BUFFER: return options_parse_size(state, o, "--buffer", arg, PP_BUFFER_MIN, &o->buffer);
+	case KEY_BUFFER: return buffer_parse(state, o, arg);
 	case KEY_YES: o->yes = true; break;
 	case KEY_JSON: o->json = true; break;
 	case 'q': o->quiet = true; break;
@@ -358,6 +408,7 @@ const char *options_first_arming(const struct options *o)
 	       : o->print        ? "--print"
 	       : o->string_max   ? "--strlen"
 	       : o->aggregate    ? "--agg"
+	       : o->stack        ? "--stack"
 	       : o->cells        ? "--agg-size"
 	       : o->key          ? "--on"
 	       : o->nstrings     ? "--string"
@@ -366,6 +417,8 @@ const char *options_first_arming(const struct options *o)
 	       : o->pgrp         ? "--pgrp"
 	       : o->cgroup       ? "--cgroup"
 	       : o->maxactive    ? "--maxactive"
+	       : o->every        ? "--every"
+	       : o->rate         ? "--rate"
 	       : o->uretprobe    ? "--uretprobe"
 	       : o->fast         ? "--fast"
 	       : o->buffer       ? "--buffer"
@@ -385,6 +438,7 @@ static const struct argp_option filter[] = {
 	{ "if", KEY_IF, "EXPR", 0, "select hits for which EXPR is true, as in 'len > 4096 && path =~ \"/api/*\"'", 1 },
 	{ "agg", KEY_AGG, "EXPR", 0,
 	  "compute EXPR at the hits, as in 'count(), pct(size) by path'; probe-stat shows the results", 1 },
+	{ "stack", KEY_STACK, 0, 0, "count the hits by their stack of calls; the same as --agg 'count() by stack'", 1 },
 	{ "agg-size", KEY_AGG_SIZE, "N", 0, "keep at most N keys and buckets of --agg (default 10000)", 1 },
 	{ "print", KEY_PRINT, "EXPR,...", 0,
 	  "record these values instead of the arguments, as in 'c->id, key->ptr, argv[1]'; can be repeated", 1 },
@@ -405,12 +459,16 @@ static const struct argp_option filter[] = {
 	{ "on", KEY_ON, "EXPR", 0,
 	  "with --latency: match BEGIN and END by the value of EXPR, an integer or string, in any thread of a process",
 	  1 },
+	{ "every", KEY_EVERY, "N", 0, "record and aggregate only each Nth hit of a site on each CPU or in each thread",
+	  1 },
+	{ "rate", KEY_RATE, "N/s", 0, "record and aggregate at most N hits of each probe per second", 1 },
 	{ "maxactive", KEY_MAXACTIVE, "N", 0,
 	  "track at most N calls of func:SYMBOL%return in flight per process (default 256)", 1 },
 	{ "uretprobe", KEY_URETPROBE, 0, 0,
 	  "see the returns of func:SYMBOL%return by uretprobes, in processes that have no unwinder", 1 },
 	{ "buffer", KEY_BUFFER, "SIZE", 0,
-	  "use a buffer of SIZE for records of the kernel, from 64K to 1G, as in 16M (default 4M)", 1 },
+	  "use buffers of SIZE for records, from 64K to 1G, as in 16M (default: kernel 4M, agent 256K for each thread)",
+	  1 },
 	{ "fast", KEY_FAST, 0, 0,
 	  "arm by calls instead of traps where the kernel can (Linux 7.2) and the process allows it; unwinders stop there",
 	  1 },

@@ -23,14 +23,16 @@ struct options {
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
 	const char *aggregate;       /* NULL: not given */
-	char *print;                 /* NULL: not given */
-	unsigned string_max;         /* 0: not given */
-	unsigned cells;              /* 0: not given */
-	unsigned maxactive;          /* 0: not given */
-	uint64_t min_duration;       /* ns; 0: not given */
-	const char *latency[2];      /* BEGIN and END; NULL: not given */
-	const char *key;             /* --on; NULL: not given */
-	const char **strings;        /* argument names of --string */
+	bool stack;
+	char *print;            /* NULL: not given */
+	unsigned string_max;    /* 0: not given */
+	unsigned cells;         /* 0: not given */
+	unsigned maxactive;     /* 0: not given */
+	unsigned every, rate;   /* 0: not given */
+	uint64_t min_duration;  /* ns; 0: not given */
+	const char *latency[2]; /* BEGIN and END; NULL: not given */
+	const char *key;        /* --on; NULL: not given */
+	const char **strings;   /* argument names of --string */
 	size_t nstrings;
 	const char **addresses; /* argument names of --no-string */
 	size_t naddresses;
@@ -40,8 +42,8 @@ struct options {
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
 	/* For ui.c: */
-	bool has_counts; /* the JSON of an error has the next two */
-	uint64_t recorded, lost;
+	bool has_counts; /* the JSON of an error has the next three */
+	uint64_t recorded, lost, missed;
 	char *errors; /* messages that ui_error() keeps for JSON */
 	/* For options.c: */
 	char *usage_error; /* the message, if argp must not print it */
@@ -75,13 +77,13 @@ error_t options_parse_pid(struct argp_state *state, struct options *options, con
 error_t options_parse_number(struct argp_state *state, struct options *options, const char *option, const char *text,
                              uint64_t max, uint64_t *number);
 
+/* Parses a size such as 16M, of at least min bytes. */
+error_t options_parse_size(struct argp_state *state, struct options *options, const char *option, const char *text,
+                           uint64_t min, uint64_t *size);
+
 /* Parses a time such as 500ms, 30s, 5m or 1h, into seconds. */
 error_t options_parse_time(struct argp_state *state, struct options *options, const char *option, const char *text,
                            double *seconds);
-
-/* Parses a size such as 512K, 16M or 1G, from min bytes to 1 GiB, into bytes. */
-error_t options_parse_size(struct argp_state *state, struct options *options, const char *option, const char *text,
-                           size_t min, size_t *size);
 
 /* Appends a pattern to a list, if it is valid. */
 error_t options_add_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,

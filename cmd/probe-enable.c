@@ -25,7 +25,9 @@
 #include "cmd/agent-preload.h"
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
+#include "cmd/budget.h"
 #include "cmd/child.h"
+#include "cmd/config.h"
 #include "cmd/options.h"
 #include "cmd/signals.h"
 #include "cmd/ui.h"
@@ -38,11 +40,25 @@ struct enable {
 	bool until_exit;
 	pid_t until_pid; /* --until-exit=PID; 0: not given */
 	bool inject;
+	const char *config; /* --config; NULL: not given */
+	enum config_mode mode;
 };
 
 /* ---- the command line ---- */
 
-enum { KEY_RECORD = 0x200, KEY_OVERWRITE, KEY_FLIGHT, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT, KEY_CALLS };
+enum {
+	KEY_RECORD = 0x200,
+	KEY_OVERWRITE,
+	KEY_FLIGHT,
+	KEY_FOR,
+	KEY_UNTIL_EXIT,
+	KEY_BUDGET,
+	KEY_INJECT,
+	KEY_CALLS,
+	KEY_CONFIG,
+	KEY_CHECK,
+	KEY_FOLLOW
+};
 
 static const struct argp_option enable_options[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, even without a reader", 1 },
@@ -60,32 +76,12 @@ static const struct argp_option enable_options[] = {
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p before arming", 1 },
 	{ "system-calls", KEY_CALLS, 0, 0,
 	  "let hits of the agent read memory by system calls, which all seccomp filters of the process must allow", 1 },
+	{ "config", KEY_CONFIG, "FILE", 0, "arm what FILE describes, and disarm what it no longer describes", 1 },
+	{ "check", KEY_CHECK, 0, 0, "with --config: print what would change, and change nothing", 1 },
+	{ "follow", KEY_FOLLOW, 0, 0,
+	  "with --config: stay, arm new versions of files and new processes, and disarm at SIGTERM", 1 },
 	{ 0 },
 };
-
-/* Returns the share of a budget: 0.05 for "5%", 0 for "off", below 0 if it is invalid. */
-static double budget_parse(const char *text)
-{
-	char *end;
-	double n;
-
-	if (!strcmp(text, "off"))
-		return 0;
-	n = strtod(text, &end) / 100;
-	return end != text && !strcmp(end, "%") && n >= 0.0001 && n <= 1000 ? n : -1;
-}
-
-/* Returns the budget without --budget: PROBEPOINT_BUDGET, or 25 % of a CPU. */
-static double budget_default(struct options *o)
-{
-	const char *text = getenv("PROBEPOINT_BUDGET");
-	double budget = text && *text ? budget_parse(text) : 0.25;
-
-	if (budget < 0)
-		options_usage_exit(
-			o, "PROBEPOINT_BUDGET: invalid budget '%s'; give a share of a CPU, as in 5%%, or off", text);
-	return budget;
-}
 
 static error_t enable_parse_time(struct argp_state *state, struct enable *e, const char *text)
 {
@@ -123,15 +119,42 @@ static error_t enable_check_kernel(struct argp_state *state, struct enable *e)
 	return options_usage_error(state, &e->options, "%s cannot be used with -b kernel; use -b agent", option);
 }
 
+/* A file describes everything, so that applying it again does the same. */
+static error_t enable_check_config(struct argp_state *state, struct enable *e)
+{
+	struct options *o = &e->options;
+
+	if (e->arming.npatterns || e->arming.argv || o->npids || o->nfiles || o->session || o->backend ||
+	    o->latency[0] || options_first_arming(o) || e->arming.hold || e->arming.record || e->arming.calls ||
+	    e->inject || e->budget >= 0)
+		return options_usage_error(state, o,
+		                           "--config cannot be combined with what FILE describes; put it into FILE");
+	return 0;
+}
+
+static error_t enable_parse_mode(struct argp_state *state, struct enable *e, enum config_mode mode)
+{
+	if (e->mode != CONFIG_APPLY && e->mode != mode)
+		return options_usage_error(state, &e->options, "--check and --follow cannot be combined");
+	e->mode = mode;
+	return 0;
+}
+
 static error_t enable_check(struct argp_state *state, struct enable *e)
 {
 	struct options *o = &e->options;
 	bool command = e->arming.argv;
 	error_t err;
 
+	if (e->config)
+		return enable_check_config(state, e);
+	if (e->mode != CONFIG_APPLY)
+		return options_usage_error(state, o, "--check and --follow need --config FILE");
 	if (e->until_exit && !e->until_pid && !command && !o->npids)
 		return options_usage_error(state, o, "--until-exit: needs -p, a command, or a PID");
-	err = arming_take_latency(state, o, &e->arming);
+	err = arming_take_stack(state, o);
+	if (!err)
+		err = arming_take_latency(state, o, &e->arming);
 	if (err)
 		return err;
 	if (o->latency[0] && !o->aggregate)
@@ -146,6 +169,10 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 		return err;
 	if (e->arming.flight && e->arming.overwrite)
 		return options_usage_error(state, o, "--overwrite and --flight-recorder cannot be combined");
+	if (e->arming.flight && o->buffer)
+		return options_usage_error(state, o,
+		                           "--buffer and --flight-recorder cannot be combined, because the size of a "
+		                           "flight recorder is its memory for records");
 	if (e->arming.flight && (e->seconds > 0 || e->until_exit))
 		return options_usage_error(state, o,
 		                           "%s and --flight-recorder cannot be combined, because records end when "
@@ -156,6 +183,20 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 	return arming_check_options(state, o, &e->arming);
 }
 
+static error_t enable_parse_flight(struct argp_state *state, struct enable *e, const char *text)
+{
+	uint64_t size;
+	error_t err = options_parse_size(state, &e->options, "--flight-recorder", text, PP_FLIGHT_MIN, &size);
+
+	if (err)
+		return err;
+	if (size > PP_FLIGHT_MAX)
+		return options_usage_error(state, &e->options, "--flight-recorder: '%s' is more than %uG", text,
+		                           PP_FLIGHT_MAX >> 30);
+	e->arming.flight = (size_t)size;
+	return 0;
+}
+
 static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 {
 	struct enable *e = state->input;
@@ -164,13 +205,14 @@ static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT: options_children(state, options_arming, &e->options); break;
 	case KEY_RECORD: e->arming.record = true; break;
 	case KEY_OVERWRITE: e->arming.overwrite = true; break;
-	case KEY_FLIGHT:
-		return options_parse_size(state, &e->options, "--flight-recorder", arg, PP_FLIGHT_MIN,
-		                          &e->arming.flight);
+	case KEY_FLIGHT: return enable_parse_flight(state, e, arg);
 	case KEY_FOR: return enable_parse_time(state, e, arg);
 	case KEY_BUDGET: return enable_parse_budget(state, e, arg);
 	case KEY_UNTIL_EXIT: return enable_parse_until_exit(state, e, arg);
 	case KEY_CALLS: e->arming.calls = true; break;
+	case KEY_CONFIG: e->config = arg; break;
+	case KEY_CHECK: return enable_parse_mode(state, e, CONFIG_CHECK);
+	case KEY_FOLLOW: return enable_parse_mode(state, e, CONFIG_FOLLOW);
 	case KEY_INJECT: e->inject = true; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, &e->options, &e->arming);
 	case ARGP_KEY_END: return enable_check(state, e);
@@ -182,7 +224,7 @@ static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 static const struct argp enable_argp = {
 	.options = enable_options,
 	.parser = enable_parse_key,
-	.args_doc = "PATTERN... [-- COMMAND...]",
+	.args_doc = "PATTERN... [-- COMMAND...]\n--config FILE [--check|--follow]",
 	.doc = "Arm probes, and keep them armed in a session that outlives this command.\v"
 	       "A PATTERN is PROVIDER:NAME, where both are globs; func:SYMBOL, the entry of a function; "
 	       "func:SYMBOL+OFFSET, an instruction in it; or func:SYMBOL%return, its returns.",
@@ -485,6 +527,10 @@ int main(int argc, char **argv)
 
 	options_parse(&enable_argp, argc, argv, &e.options, &e);
 	e.arming.budget = e.budget < 0 ? budget_default(&e.options) : e.budget;
+	if (e.config) {
+		signals_catch();
+		return ui_finish(&e.options, config_run(&e.options, e.config, e.mode, watcher_start));
+	}
 	if (e.arming.argv)
 		return enable_command(&e);
 	if (e.inject) {

@@ -11,10 +11,12 @@
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
+#include "cmd/metrics-text.h"
 #include "cmd/options.h"
 #include "cmd/private.h"
 #include "cmd/screen.h"
 #include "cmd/signals.h"
+#include "cmd/stacks.h"
 #include "cmd/stat-json.h"
 #include "cmd/stat-live.h"
 #include "cmd/stat-reading.h"
@@ -23,15 +25,34 @@
 
 /* ---- the command line ---- */
 
-enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR };
+enum {
+	KEY_TOP = 0x200,
+	KEY_SORT,
+	KEY_PLAIN,
+	KEY_FOR,
+	KEY_OPENMETRICS,
+	KEY_PROMETHEUS,
+	KEY_MAX_SERIES,
+	KEY_FOLDED,
+	KEY_PERCENTILES
+};
 
 static const struct argp_option stat_options[] = {
 	{ "interval", 'i', "SECONDS", 0, "report every SECONDS (may be a fraction), with hits per second", 1 },
 	{ "times", 'n', "TIMES", 0, "stop after TIMES reports (interval 1 s unless -i is given)", 1 },
 	{ "top", KEY_TOP, "N", 0, "show only the first N probes (by hits: the busiest)", 1 },
-	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost or name (default hits)", 1 },
+	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost, name, p50 or p99 (default hits)", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
+	{ "percentiles", KEY_PERCENTILES, 0, 0,
+	  "show P50 and P99 of the first pct() of --agg beside the counts of a probe", 1 },
 	{ "plain", KEY_PLAIN, 0, 0, "print each report below the last one, also on a terminal", 1 },
+	{ "openmetrics", KEY_OPENMETRICS, 0, 0, "print the counts once as OpenMetrics text", 1 },
+	{ "prometheus", KEY_PROMETHEUS, 0, 0,
+	  "print the counts once in the text format of Prometheus, as node_exporter's textfile collector reads it", 1 },
+	{ "max-series", KEY_MAX_SERIES, "N", 0,
+	  "with --openmetrics or --prometheus: print at most N series (100 to 1000000, default 10000)", 1 },
+	{ "folded", KEY_FOLDED, 0, 0, "print stacks only, each on a line with its count, as flame graphs need them",
+	  1 },
 	{ "all", 'a', 0, 0, "show also probes without hits", 1 },
 	{ 0 },
 };
@@ -49,29 +70,56 @@ static error_t stat_parse_interval(struct argp_state *state, struct stat_command
 
 static error_t stat_parse_order(struct argp_state *state, struct stat_command *c, const char *text)
 {
-	static const char *const names[] = { "hits", "rate", "lost", "name" };
+	static const char *const names[] = { "hits", "rate", "lost", "name", "p50", "p99" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(text, names[i])) {
 			c->order = (enum stat_order)i;
 			c->ordered = true;
+			c->percentiles |= c->order == STAT_BY_P50 || c->order == STAT_BY_P99;
 			return 0;
 		}
-	return options_usage_error(state, &c->options, "--sort: unknown order '%s'; give hits, rate, lost or name",
+	return options_usage_error(state, &c->options,
+	                           "--sort: unknown order '%s'; give hits, rate, lost, name, p50 or "
+	                           "p99",
 	                           text);
+}
+
+/* Metrics are printed once, with all rows. */
+static error_t stat_check_metrics(struct argp_state *state, struct stat_command *c)
+{
+	if (c->max_series && !c->metrics)
+		return options_usage_error(state, &c->options, "--max-series needs --openmetrics or --prometheus");
+	if (c->max_series && c->max_series < METRICS_SERIES_MIN)
+		return options_usage_error(state, &c->options, "--max-series: give %d or more", METRICS_SERIES_MIN);
+	if (c->metrics &&
+	    (c->interval > 0 || c->times || c->top || c->ordered || c->plain || c->folded || c->options.json))
+		return options_usage_error(
+			state, &c->options,
+			"%s cannot be combined with -i, -n, --top, --sort, --plain, --folded or --json",
+			c->metrics == STAT_OPENMETRICS ? "--openmetrics" : "--prometheus");
+	return 0;
 }
 
 /* Sets what the options leave open, and checks them. */
 static error_t stat_check(struct argp_state *state, struct stat_command *c)
 {
 	struct options *o = &c->options;
-	error_t err = arming_take_latency(state, o, &c->arming);
+	error_t err = arming_take_stack(state, o);
 
+	if (!err)
+		err = arming_take_latency(state, o, &c->arming);
+	if (!err)
+		err = stat_check_metrics(state, c);
 	if (err)
 		return err;
 	if (o->latency[0] && !o->aggregate)
 		o->aggregate = "count(), avg(duration), pct(duration), hist(duration)";
+	if (c->folded && (c->interval || c->times || o->json))
+		return options_usage_error(state, o, "--folded cannot be combined with -i, -n and --json");
 	c->is_private = c->arming.argv || state->quoted || o->nfiles || o->backend || options_first_arming(o);
+	if (c->percentiles && c->is_private && (!o->aggregate || !strstr(o->aggregate, "pct(")))
+		return options_usage_error(state, o, "--percentiles needs pct() in --agg, as in --agg 'pct(duration)'");
 	if (o->print || o->string_max)
 		return options_usage_error(state, o, "%s: probe-stat shows no records; use probe-trace",
 		                           o->print ? "--print" : "--strlen");
@@ -112,6 +160,12 @@ static error_t stat_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_SORT: return stat_parse_order(state, c, arg);
 	case KEY_FOR: return options_parse_time(state, o, "--for", arg, &c->seconds);
 	case KEY_PLAIN: c->plain = true; break;
+	case KEY_OPENMETRICS: c->metrics = STAT_OPENMETRICS; break;
+	case KEY_PROMETHEUS: c->metrics = STAT_PROMETHEUS; break;
+	case KEY_MAX_SERIES:
+		return options_parse_number(state, o, "--max-series", arg, METRICS_SERIES_MAX, &c->max_series);
+	case KEY_FOLDED: c->folded = true; break;
+	case KEY_PERCENTILES: c->percentiles = true; break;
 	case 'a': c->zeros = true; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, o, &c->arming);
 	case ARGP_KEY_END: return stat_check(state, c);
@@ -142,6 +196,26 @@ static size_t output_columns(void)
 	return columns;
 }
 
+static void reading_print_metrics(const struct stat_command *c, const struct reading *shown)
+{
+	struct metrics *m = metrics_new(c->max_series ? c->max_series : METRICS_SERIES, NULL);
+
+	metrics_add_build(m);
+	metrics_add_session(m, options_session_name(&c->options), shown);
+	metrics_finish(m);
+	metrics_print(stdout, m, c->metrics == STAT_OPENMETRICS ? METRICS_OPENMETRICS : METRICS_PROMETHEUS);
+	metrics_free(m);
+}
+
+static enum status reading_print_folded(struct stat_command *c, const struct reading *reading)
+{
+	if (stacks_print_folded(stdout, reading->aggregates))
+		return STATUS_DONE;
+	ui_error(&c->options, "--folded: session '%s' has no stacks; arm probes with --stack",
+	         options_session_name(&c->options));
+	return STATUS_FAILED;
+}
+
 /* Prints one report. first: it is the first one. */
 static enum status reading_show(struct stat_command *c, struct reading *reading, bool first)
 {
@@ -151,11 +225,16 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 
 	reading_select(c, reading, &shown, matched);
 	status = reading_report_missing(c, &shown, matched);
-	if (c->options.json) {
+	if (c->metrics) {
+		reading_print_metrics(c, &shown);
+	} else if (c->options.json) {
 		reading_print_json(&c->options, &shown, c->top);
+	} else if (c->folded) {
+		status = reading_print_folded(c, &shown);
 	} else {
-		reading_print_table(stdout, &c->options, &shown,
-		                    &(struct table_view){ .rates = c->interval > 0, .n = shown.n });
+		reading_print_table(
+			stdout, &c->options, &shown,
+			&(struct table_view){ .rates = c->interval > 0, .percentiles = c->percentiles, .n = shown.n });
 		aggregates_print(stdout, shown.aggregates, c->top, output_columns());
 		if (!first)
 			shown.hidden = 0; /* reported once */
@@ -178,6 +257,8 @@ struct stat_run {
 	struct reading now, before;
 	struct timespec next; /* when the next report is due */
 	struct timespec end;  /* when --for ends the command */
+	struct timespec look; /* when the mappings of processes with stacks are read next */
+	double look_after;    /* s until then; 0: no process has stacks */
 	enum status status;
 };
 
@@ -205,6 +286,23 @@ static bool run_is_over(struct stat_run *run)
 	return (run->c->seconds > 0 && !time_is_before(&now, &run->end)) || targets_ended(&run->private.targets);
 }
 
+/*
+ * Makes the session keep the mappings of the processes that have stacks by now, which a reading does, because a process may end before
+ * the next report. Waits twice as long each time, 3.2 s at most.
+ */
+static void run_look(struct stat_run *run, const struct timespec *now)
+{
+	struct reading reading = { 0 };
+
+	if (!(run->look_after > 0) || time_is_before(now, &run->look))
+		return;
+	reading_take(&reading, run->c);
+	reading_free(&reading);
+	run->look_after = run->look_after < 1.6 ? 2 * run->look_after : 3.2;
+	run->look = *now;
+	time_add(&run->look, run->look_after);
+}
+
 /* Waits until the next report is due (never without an interval). Returns false if the command ends before. */
 static bool run_pause(struct stat_run *run)
 {
@@ -217,6 +315,7 @@ static bool run_pause(struct stat_run *run)
 		clock_gettime(CLOCK_MONOTONIC, &tick);
 		if (!endless && !run->live.paused && !time_is_before(&tick, &run->next))
 			return true;
+		run_look(run, &tick);
 		time_add(&tick, TICK_MS / 1e3);
 		if (!endless && !run->live.paused && time_is_before(&run->next, &tick))
 			tick = run->next;
@@ -259,7 +358,7 @@ static bool run_report(struct stat_run *run, uint64_t i)
 	if (run->is_live) {
 		err = live_draw(&run->live, &run->now, &run->status);
 	} else {
-		if (i && !c->options.json)
+		if (i && !c->options.json && !c->metrics)
 			putchar('\n');
 		run->status = reading_show(c, &run->now, !i);
 		err = ui_flush();
@@ -281,7 +380,8 @@ static void run_leave_live(struct stat_run *run)
 	FILE *out = xmemstream(&text, &size);
 
 	reading_select(c, &run->before, &shown, matched);
-	reading_print_table(out, &c->options, &shown, &(struct table_view){ .rates = true, .n = shown.n });
+	reading_print_table(out, &c->options, &shown,
+	                    &(struct table_view){ .rates = true, .percentiles = c->percentiles, .n = shown.n });
 	aggregates_print(out, shown.aggregates, c->top, output_columns());
 	xmemstream_close(out);
 	if (!ui_write(text, size, &done)) {
@@ -320,13 +420,16 @@ static uint64_t run_reports(struct stat_run *run)
 static void run_begin(struct stat_run *run)
 {
 	struct stat_command *c = run->c;
-	bool on_screen = !c->options.json && !c->plain && screen_is_possible();
+	bool on_screen = !c->options.json && !c->metrics && !c->plain && !c->folded && screen_is_possible();
 
 	/* Without --for, a private session on a terminal is shown while it counts. */
 	if (c->is_private && !c->interval && !(c->seconds > 0) && on_screen)
 		c->interval = 1;
 	run->is_live = c->interval > 0 && on_screen;
 	clock_gettime(CLOCK_MONOTONIC, &run->next);
+	run->look = run->next;
+	run->look_after =
+		c->is_private && c->options.aggregate && strstr(c->options.aggregate, "stack") ? TICK_MS / 1e3 : 0;
 	run->end = run->next;
 	time_add(&run->end, c->seconds);
 }

@@ -33,6 +33,8 @@
 #include "cmd/signals.h"
 #include "cmd/sink.h"
 #include "cmd/snapshot.h"
+#include "cmd/trace-about.h"
+#include "cmd/trace-counts.h"
 #include "cmd/ui.h"
 
 struct trace_command {
@@ -41,12 +43,18 @@ struct trace_command {
 	const char *directory; /* -o; NULL: print */
 	bool snapshot;         /* --snapshot */
 	const char *trigger;   /* --trigger; NULL: not given */
+	uint64_t max_size;     /* --max-size, bytes; 0: not given */
+	uint64_t max_files;    /* --max-files; 0: not given */
 	uint64_t limit;        /* --count; 0: not given */
 	double seconds;        /* --for; 0: not given */
 	double delay;          /* --delay; seconds; below 0: not given */
 	const char *format;    /* --format; NULL: not given */
 	const char *color;     /* --color; NULL: not given */
+	bool otlp;             /* --otlp */
+	const char *trace_id;  /* --trace-id; NULL: not given */
+	uint64_t lost;         /* number of lost records that --otlp has reported */
 	struct timespec until; /* when --for ends the trace */
+	time_t second;         /* when the trace was last flushed and checked */
 
 	struct private_session private; /* with PATTERNs */
 
@@ -54,26 +62,43 @@ struct trace_command {
 	struct pp_reader *reader;
 	struct pp_trace *out; /* NULL: records go to the sink */
 	struct sink sink;
-	uint64_t records; /* number of records read */
-	uint64_t damaged; /* number of lost records that were damaged */
-	size_t stopped;   /* number of sites over the budget, when last reported */
-	bool limited;     /* --count ended the trace */
+	uint64_t records;          /* number of records read */
+	uint64_t damaged;          /* number of lost records that were damaged */
+	uint64_t removed;          /* number of records in parts that --max-files removed */
+	struct json_object *armed; /* what was armed, for trace_about_write(); NULL: not known */
+	size_t stopped;            /* number of sites over the budget, when last reported */
+	bool limited;              /* --count ended the trace */
+	struct trace_counts before, counts;
 };
 
-enum { TICK_MS = 100, TICKS_PER_SECOND = 1000 / TICK_MS };
+enum { TICK_MS = 100 };
 
 /* Hits may still write their records when recording ends. trace_read_rest() waits for them this often, this long. */
 enum { LATE_TIMES = 50, LATE_NS = 2000000, REST_SECONDS = 10 };
 
 /* ---- the command line ---- */
 
-enum { KEY_FOR = 0x200, KEY_FORMAT, KEY_COLOR, KEY_DELAY, KEY_SNAPSHOT, KEY_TRIGGER };
+enum {
+	KEY_FOR = 0x200,
+	KEY_FORMAT,
+	KEY_COLOR,
+	KEY_DELAY,
+	KEY_SNAPSHOT,
+	KEY_TRIGGER,
+	KEY_MAX_SIZE,
+	KEY_MAX_FILES,
+	KEY_OTLP,
+	KEY_TRACE_ID
+};
 
 #define DELAY_DEFAULT 0.1
 #define DELAY_MOST 60
 
 static const struct argp_option trace_options[] = {
 	{ "output", 'o', "DIR", 0, "write a CTF trace to the new directory DIR instead of printing", 1 },
+	{ "max-size", KEY_MAX_SIZE, "SIZE", 0,
+	  "with -o, begin a new trace in DIR when the last one has SIZE bytes, as in 512M (at least 1M)", 1 },
+	{ "max-files", KEY_MAX_FILES, "N", 0, "with --max-size, keep the newest N traces and remove all others", 1 },
 	{ "count", 'n', "COUNT", 0, "stop after COUNT records", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
 	{ "snapshot", KEY_SNAPSHOT, 0, 0,
@@ -84,13 +109,32 @@ static const struct argp_option trace_options[] = {
 	{ "color", KEY_COLOR, "WHEN", 0, "print each probe in a color of its own: auto (default), always or never", 1 },
 	{ "delay", KEY_DELAY, "TIME", 0,
 	  "hold records back for TIME to print them in the order of time (default 100ms)", 1 },
+	{ "otlp", KEY_OTLP, 0, 0,
+	  "print OTLP/JSON, for a collector of OpenTelemetry: a line for each log record or span", 1 },
+	{ "trace-id", KEY_TRACE_ID, "ARG", 0, "with --otlp: take the trace id from argument ARG", 1 },
 	{ 0 },
 };
 
 /* Returns the first option that is about printing. NULL: none is given. */
 static const char *first_printing(const struct trace_command *t)
 {
-	return t->format ? "--format" : t->color ? "--color" : t->delay >= 0 ? "--delay" : NULL;
+	return t->format ? "--format" : t->color ? "--color" : t->otlp ? "--otlp" : t->delay >= 0 ? "--delay" : NULL;
+}
+
+/* With --otlp, lets the records of NAME__return have a duration, which arms NAME__entry as well. */
+static void trace_take_durations(struct trace_command *t)
+{
+	struct options *o = &t->options;
+
+	if (!t->otlp || !t->arming.npatterns || o->print || o->min_duration || o->latency[0])
+		return;
+	for (size_t i = 0; i < t->arming.npatterns; i++) {
+		size_t length = strlen(t->arming.patterns[i]), n = strlen("__return");
+
+		if (length < n || strcmp(t->arming.patterns[i] + length - n, "__return"))
+			return;
+	}
+	o->filter = o->filter ? xasprintf("(%s) && duration >= 0", o->filter) : "duration >= 0";
 }
 
 static struct snapshot_command trace_snapshot(struct trace_command *t)
@@ -101,22 +145,36 @@ static struct snapshot_command trace_snapshot(struct trace_command *t)
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
-	error_t err = arming_take_latency(state, o, &t->arming);
+	error_t err;
 
+	if (o->stack)
+		return options_usage_error(state, o, "--stack: probe-trace records no stacks; use probe-stat --stack");
+	err = arming_take_latency(state, o, &t->arming);
 	if (err)
 		return err;
+	if (t->max_size && !t->directory)
+		return options_usage_error(state, o, "--max-size needs -o");
+	if (t->max_files && !t->max_size)
+		return options_usage_error(state, o, "--max-files needs --max-size");
 	if (t->directory && first_printing(t))
 		return options_usage_error(state, o, "%s cannot be combined with -o", first_printing(t));
 	if (o->json && (t->format || t->color))
 		return options_usage_error(state, o, "%s cannot be combined with --json", first_printing(t));
+	if (t->otlp && (o->json || t->format || t->color))
+		return options_usage_error(state, o, "--otlp cannot be combined with --json, --format or --color");
+	if (t->trace_id && !t->otlp)
+		return options_usage_error(state, o, "--trace-id needs --otlp");
 	if (t->format && t->color)
 		return options_usage_error(state, o, "--color cannot be combined with --format");
 
 	if (t->trigger && !t->snapshot)
 		return options_usage_error(state, o, "--trigger needs --snapshot");
-	if (t->snapshot && (t->seconds > 0 || t->delay >= 0))
+	if (t->snapshot && (t->seconds > 0 || t->delay >= 0 || t->otlp || t->max_size))
 		return options_usage_error(state, o, "%s cannot be combined with --snapshot",
-		                           t->seconds > 0 ? "--for" : "--delay");
+		                           t->seconds > 0  ? "--for"
+		                           : t->delay >= 0 ? "--delay"
+		                           : t->otlp       ? "--otlp"
+		                                           : "--max-size");
 	if (t->snapshot) {
 		struct snapshot_command s = trace_snapshot(t);
 
@@ -131,6 +189,7 @@ static error_t trace_check(struct argp_state *state, struct trace_command *t)
 	if (t->arming.npatterns && o->session)
 		return options_usage_error(
 			state, o, "-s cannot be combined with a PATTERN, which is armed in a session of its own");
+	trace_take_durations(t);
 	return arming_check_options(state, o, &t->arming);
 }
 
@@ -191,12 +250,16 @@ static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT: options_children(state, options_arming, &t->options); break;
 	case 'o': return trace_parse_directory(state, t, arg);
 	case 'n': return options_parse_number(state, &t->options, "--count", arg, UINT64_MAX, &t->limit);
+	case KEY_MAX_SIZE: return options_parse_size(state, &t->options, "--max-size", arg, 1 << 20, &t->max_size);
+	case KEY_MAX_FILES: return options_parse_number(state, &t->options, "--max-files", arg, 1000000, &t->max_files);
 	case KEY_FOR: return options_parse_time(state, &t->options, "--for", arg, &t->seconds);
 	case KEY_FORMAT: return trace_parse_format(state, t, arg);
 	case KEY_COLOR: return trace_parse_color(state, t, arg);
 	case KEY_DELAY: return trace_parse_delay(state, t, arg);
 	case KEY_SNAPSHOT: t->snapshot = true; break;
 	case KEY_TRIGGER: t->trigger = arg; break;
+	case KEY_OTLP: t->otlp = true; break;
+	case KEY_TRACE_ID: t->trace_id = arg; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, &t->options, &t->arming);
 	case ARGP_KEY_END: return trace_check(state, t);
 	default: return ARGP_ERR_UNKNOWN;
@@ -289,9 +352,31 @@ static int trace_put(struct trace_command *t, const struct pp_event *event)
 	return 0;
 }
 
-static int trace_flush(struct trace_command *t)
+static time_t trace_seconds(void)
 {
-	return t->out ? pp_trace_write(t->out, NULL) : sink_flush(&t->sink, t->reader);
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/* A flush of a trace writes packets that are not full, so it is done once per second. */
+static int trace_flush(struct trace_command *t, bool second)
+{
+	if (!t->out)
+		return sink_flush(&t->sink, t->reader);
+	return second ? pp_trace_write(t->out, NULL) : 0;
+}
+
+/* With --otlp: writes how many records were lost so far, if more were lost since the last call. */
+static void trace_put_lost(struct trace_command *t)
+{
+	struct pp_record_counts counts;
+
+	pp_reader_counts(t->reader, &counts, sizeof(counts));
+	if (counts.lost > t->lost)
+		sink_put_account(&t->sink, t->reader, pp_session_name(t->session), counts.lost);
+	t->lost = counts.lost;
 }
 
 static bool trace_is_complete(struct trace_command *t)
@@ -314,18 +399,22 @@ static int trace_time_left(const struct trace_command *t)
 }
 
 /*
- * Called when no record is ready: flushes the output, and checks whether the trace has ended. idle is the number of the
- * call. Returns 1 if the trace has ended, 0 if not, or a negative errno.
+ * Called when no record is ready: flushes the output, and checks whether the trace has ended. Returns 1 if the trace has
+ * ended, 0 if not, or a negative errno.
  */
-static int trace_idle(struct trace_command *t, unsigned idle)
+static int trace_idle(struct trace_command *t)
 {
-	bool second = idle % TICKS_PER_SECOND == 0;
+	time_t now = trace_seconds();
+	bool second = now != t->second;
 	int err;
 
+	t->second = now;
 	ui_notices(&t->options);
-	err = trace_flush(t);
+	err = trace_flush(t, second);
 	if (err)
 		return err;
+	if (second && t->otlp)
+		trace_put_lost(t);
 	if (targets_ended(&t->private.targets) || (second && session_has_ended(t)))
 		return 1;
 	if (second)
@@ -337,13 +426,12 @@ static int trace_idle(struct trace_command *t, unsigned idle)
 static int trace_read_live(struct trace_command *t)
 {
 	const struct pp_event *event;
-	unsigned idle = 0;
 	int got, err;
 
 	while (!interrupted && !trace_is_complete(t) && trace_time_left(t)) {
 		got = pp_reader_next(t->reader, 0, &event);
 		if (got == 0) {
-			err = trace_idle(t, ++idle);
+			err = trace_idle(t);
 			if (err)
 				return err < 0 ? err : 0;
 			got = pp_reader_next(t->reader, trace_time_left(t), &event);
@@ -358,14 +446,6 @@ static int trace_read_live(struct trace_command *t)
 			return err;
 	}
 	return 0;
-}
-
-static time_t trace_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
 }
 
 /*
@@ -396,7 +476,7 @@ static int trace_read_rest(struct trace_command *t)
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = LATE_NS }, NULL);
 	}
-	return trace_flush(t);
+	return trace_flush(t, true);
 }
 
 static int trace_read(struct trace_command *t)
@@ -433,17 +513,26 @@ static void trace_account(struct trace_command *t)
 	if (t->arming.npatterns && !t->limited && all > o->recorded + o->lost)
 		o->lost = all - o->recorded;
 	o->has_counts = true;
+	if (t->otlp)
+		sink_put_account(&t->sink, t->reader, pp_session_name(t->session), o->lost);
 }
 
 static void report_account(const struct trace_command *t)
 {
 	const struct options *o = &t->options;
-	char damaged[64] = "";
+	char damaged[64] = "", removed[64] = "", missed[64] = "", unsampled[64] = "";
 
+	if (t->counts.missed)
+		snprintf(missed, sizeof(missed), ", %" PRIu64 " call%s missed", t->counts.missed,
+		         t->counts.missed == 1 ? "" : "s");
+	if (t->counts.unsampled)
+		snprintf(unsampled, sizeof(unsampled), ", %" PRIu64 " unsampled", t->counts.unsampled);
 	if (t->damaged)
 		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
-	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged,
-	        t->directory ? " in " : "", t->directory ? t->directory : "");
+	if (t->removed)
+		snprintf(removed, sizeof(removed), "; --max-files removed %" PRIu64 " of the records", t->removed);
+	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s%s%s", o->recorded, o->lost, damaged, missed,
+	        unsampled, t->directory ? " in " : "", t->directory ? t->directory : "", removed);
 }
 
 /* ---- tracing ---- */
@@ -470,6 +559,17 @@ static void look_init(struct trace_command *t)
 	t->sink.look.aligned = isatty(STDOUT_FILENO);
 }
 
+static int create_trace(struct trace_command *t)
+{
+	int err = t->max_size ? pp_trace_create_parts(t->directory, t->session, t->max_size, (unsigned)t->max_files,
+	                                              &t->out)
+	                      : pp_trace_create(t->directory, t->session, &t->out);
+
+	if (!err)
+		trace_about_write(&t->options, t->directory, t->session, t->armed, NULL);
+	return err;
+}
+
 /* Opens the reader and the output, and lets the child run the command. Returns the exit status. */
 static enum status trace_begin(struct trace_command *t)
 {
@@ -477,11 +577,14 @@ static enum status trace_begin(struct trace_command *t)
 	enum status status = format_check(&t->options, t->session, t->sink.format);
 	int err;
 
+	if (!status && t->otlp) {
+		t->sink.otlp = otlp_new(o, &t->arming, t->trace_id);
+		status = otlp_check(t->sink.otlp, o, t->session);
+	}
 	if (status)
 		return status;
 	look_init(t);
-	if (pp_reader_open(t->session, &t->reader) || order_records(t) ||
-	    (t->directory && pp_trace_create(t->directory, t->session, &t->out))) {
+	if (pp_reader_open(t->session, &t->reader) || order_records(t) || (t->directory && create_trace(t))) {
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;
 	}
@@ -498,6 +601,8 @@ static enum status trace_record(struct trace_command *t)
 	enum status status = STATUS_DONE;
 	int err;
 
+	if (!t->arming.npatterns)
+		trace_counts_read(t->session, &t->before);
 	ui_verbose(&t->options, "recording");
 	report_newly_stopped(t);
 	err = trace_read(t);
@@ -507,8 +612,13 @@ static enum status trace_record(struct trace_command *t)
 		status = STATUS_FAILED;
 	}
 	trace_account(t);
-	if (t->out)
+	trace_counts_read(t->session, &t->counts);
+	trace_counts_since(&t->counts, &t->before);
+	t->options.missed = t->counts.missed;
+	if (t->out) {
 		pp_trace_lost(t->out, t->options.lost);
+		t->removed = pp_trace_removed(t->out);
+	}
 	report_newly_stopped(t);
 	report_uncounted(t);
 	return status;
@@ -525,6 +635,10 @@ static enum status trace_follow(struct trace_command *t)
 		ui_error(&t->options, "%s", pp_error());
 		status = STATUS_FAILED;
 	}
+	if (began && t->directory)
+		trace_about_write(
+			&t->options, t->directory, t->session, t->armed,
+			&(struct trace_totals){ t->options.recorded, t->options.lost, t->damaged, t->removed });
 	pp_reader_free(t->reader);
 	sink_free(&t->sink);
 	if (began)
@@ -552,6 +666,7 @@ static enum status trace_private(void *arg)
 	struct trace_command *t = arg;
 	enum status armed, status;
 
+	t->arming.report = t->directory ? &t->armed : NULL;
 	t->arming.record = true; /* so that hits between arming and the reader have records, too */
 	status = armed = private_arm(&t->private, &t->options, &t->arming);
 	t->session = t->private.session;

@@ -13,7 +13,9 @@ int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event 
 	if (!sink->memory)
 		sink->memory = xmemstream(&sink->bytes, &sink->size);
 	pp_event_mark(event, &sink->marks[sink->nmarks++]);
-	if (sink->json) {
+	if (sink->otlp) {
+		otlp_put(sink->memory, sink->otlp, event);
+	} else if (sink->json) {
 		event_put_json(sink->memory, event);
 	} else if (sink->format) {
 		format_put(sink->memory, sink->format, event);
@@ -48,10 +50,26 @@ int sink_flush(struct sink *sink, struct pp_reader *reader)
 	return sink->error;
 }
 
+void sink_put_account(struct sink *sink, struct pp_reader *reader, const char *session, uint64_t lost)
+{
+	char *line = NULL;
+	size_t size, done;
+	FILE *out;
+
+	if (sink_flush(sink, reader))
+		return;
+	out = xmemstream(&line, &size);
+	otlp_put_account(out, sink->otlp, session, sink->written, lost);
+	xmemstream_close(out);
+	sink->error = ui_write(line, size, &done);
+	free(line);
+}
+
 void sink_free(struct sink *sink)
 {
 	if (sink->memory)
 		fclose(sink->memory);
 	free(sink->bytes);
 	event_look_release(&sink->look);
+	otlp_free(sink->otlp);
 }

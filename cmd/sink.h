@@ -14,11 +14,13 @@
 
 #include "cmd/event-format.h"
 #include "cmd/format.h"
+#include "cmd/otlp.h"
 
 enum { SINK_BYTES = 1 << 15, SINK_LINES = 2048 };
 
 struct sink {
 	bool json;
+	struct otlp *otlp;           /* NULL: no OTLP */
 	const struct format *format; /* NULL: the usual line */
 	struct event_look look;
 	FILE *memory; /* the lines that are not written yet */
@@ -34,6 +36,8 @@ struct sink {
 int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event);
 /* Writes all lines. Returns as sink_put(). */
 int sink_flush(struct sink *sink, struct pp_reader *reader);
+/* Writes all lines, and a line that is not a record: how many records were written and lost. */
+void sink_put_account(struct sink *sink, struct pp_reader *reader, const char *session, uint64_t lost);
 void sink_free(struct sink *sink);
 
 #endif

@@ -18,6 +18,7 @@
 #include "cmd/private.h"
 #include "cmd/signals.h"
 #include "cmd/targets.h"
+#include "cmd/trace-about.h"
 #include "cmd/ui.h"
 
 enum { TICK_MS = 50 };
@@ -235,6 +236,10 @@ static enum status snapshot_write(const struct snapshot_command *s, struct pp_se
 		}
 	}
 	pp_reader_free(reader);
+	if (out)
+		trace_about_write(s->options, s->directory, session, NULL,
+		                  &(struct trace_totals){
+					  .recorded = written, .lost = counts.damaged, .damaged = counts.damaged });
 	report_snapshot(s, session, written, &counts);
 	return err ? STATUS_FAILED : STATUS_DONE;
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/stat-json.h"
 
+#include <math.h>
+
 #include "cmd/aggregates.h"
 #include "cmd/json.h"
+#include "cmd/sample.h"
 #include "cmd/ui.h"
 
 /* Adds the hits of each process to a row that is for all processes. */
@@ -47,6 +50,7 @@ static json_object *count_row_json(const struct count_row *r)
 	json_add_uint(row, "sites", r->sites);
 	json_add_uint(row, "hits", r->counts.hits);
 	json_add_uint(row, "filtered", r->counts.filtered);
+	json_add_uint(row, "unsampled", r->counts.unsampled);
 	json_add_uint(row, "idle", r->counts.idle);
 	json_add_uint(row, "recorded", r->counts.recorded);
 	json_add_uint(row, "overwritten", r->counts.overwritten);
@@ -56,6 +60,11 @@ static json_object *count_row_json(const struct count_row *r)
 	json_add_uint(row, "under_way", r->counts.under_way);
 	json_add_uint(row, "abandoned", r->counts.abandoned);
 	json_add_uint(row, "unmatched", r->counts.unmatched);
+	sample_add_json(row, &r->sample);
+	if (!isnan(r->p50)) {
+		json_add_double(row, "p50", r->p50);
+		json_add_double(row, "p99", r->p99);
+	}
 	if (!r->pid)
 		json_add_processes(row, r);
 	if (r->over_budget)

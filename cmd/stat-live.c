@@ -16,13 +16,14 @@
 
 enum { HEAD_LINES = 3, MESSAGES_MOST = 6, LIVE_KEYS = 10 };
 
-static const char help[] = "q quit  h hits  r rate  l lost  n name  a all  space pause  arrows, page keys scroll";
+static const char help[] =
+	"q quit  h hits  r rate  l lost  n name  p p99  a all  space pause  arrows, page keys scroll";
 
 /* ---- drawing ---- */
 
 static const char *order_name(enum stat_order order)
 {
-	static const char *const names[] = { "hits", "rate", "lost", "name" };
+	static const char *const names[] = { "hits", "rate", "lost", "name", "p50", "p99" };
 
 	return names[order];
 }
@@ -55,7 +56,11 @@ static void live_put_head(const struct live *live, FILE *out, const struct readi
 /* Prints the rows from the first one of the page, and how many are below. */
 static void live_put_rows(struct live *live, FILE *out, const struct reading *shown, size_t columns)
 {
-	struct table_view view = { .rates = true, .columns = columns, .first = live->first, .n = live->page };
+	struct table_view view = { .rates = true,
+		                   .percentiles = live->c->percentiles,
+		                   .columns = columns,
+		                   .first = live->first,
+		                   .n = live->page };
 	size_t below;
 
 	if (!live->c->options.quiet)
@@ -178,6 +183,10 @@ static bool live_handle(struct live *live, int key)
 	case 'r': live_sort(live, STAT_BY_RATE); break;
 	case 'l': live_sort(live, STAT_BY_LOST); break;
 	case 'n': live_sort(live, STAT_BY_NAME); break;
+	case 'p':
+		if (live->c->percentiles)
+			live_sort(live, STAT_BY_P99);
+		break;
 	case 'a': live->c->zeros = !live->c->zeros; break;
 	case ' ': live->paused = !live->paused; break;
 	case '?': live->helped = !live->helped; break;

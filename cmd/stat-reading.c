@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "cmd/alloc.h"
@@ -36,15 +37,29 @@ static int rows_compare_hits(const void *a, const void *b)
 	return rows_compare_names(a, b);
 }
 
+/* Orders values in descending order, unknown ones last. */
+static int values_compare(double p, double q, const void *a, const void *b)
+{
+	p = isnan(p) ? -1 : p;
+	q = isnan(q) ? -1 : q;
+	return p != q ? (p < q ? 1 : -1) : rows_compare_hits(a, b);
+}
+
 /* Rows without a rate are last. */
 static int rows_compare_rates(const void *a, const void *b)
 {
 	const struct count_row *x = a, *y = b;
-	double p = isnan(x->rate) ? -1 : x->rate, q = isnan(y->rate) ? -1 : y->rate;
+	return values_compare(x->rate, y->rate, a, b);
+}
 
-	if (p != q)
-		return p < q ? 1 : -1;
-	return rows_compare_hits(a, b);
+static int rows_compare_p50(const void *a, const void *b)
+{
+	return values_compare(((const struct count_row *)a)->p50, ((const struct count_row *)b)->p50, a, b);
+}
+
+static int rows_compare_p99(const void *a, const void *b)
+{
+	return values_compare(((const struct count_row *)a)->p99, ((const struct count_row *)b)->p99, a, b);
 }
 
 static int rows_compare_lost(const void *a, const void *b)
@@ -69,22 +84,46 @@ static void row_read(struct count_row *row, const struct pp_stat *stat, size_t a
 	row->file_state = pp_stat_file_state(stat, at);
 	row->sites = pp_stat_sites(stat, at);
 	row->over_budget = pp_stat_stopped(stat, at, &row->share, &row->limit);
+	pp_stat_sample(stat, at, &row->sample.every, &row->sample.rate);
 	pp_stat_counts(stat, at, &row->counts, sizeof(row->counts));
 }
 
 /* Reads the counts and the aggregates of a session. */
-static int reading_fill(struct reading *reading, struct pp_session *session, const struct options *options)
+static int reading_fill(struct reading *reading, struct pp_session *session, const struct stat_command *c)
 {
 	int err;
 
-	reading->has_cost =
-		options->verbose && !pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
-	err = pp_session_stat(session, &reading->stat);
+	reading->has_cost = (c->options.verbose || c->metrics) &&
+	                    !pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
+	/* The counts are read last, so that they include each hit that is in an aggregate. */
+	err = pp_session_aggregates(session, &reading->aggregates);
 	if (!err)
-		err = pp_session_aggregates(session, &reading->aggregates);
+		err = pp_session_stat(session, &reading->stat);
 	reading->limit = pp_session_limit(session, &reading->watched);
 	reading->flight = pp_session_flight_recorder(session, &reading->held);
 	return err;
+}
+
+/* Sets the row's percentiles from the first pct() of its probe. */
+static void row_set_percentiles(struct count_row *row, const struct pp_aggregates *a)
+{
+	row->p50 = row->p99 = NAN;
+	for (size_t t = 0; a && t < pp_aggregates_tables(a); t++) {
+		if (strcmp(pp_table_probe(a, t), row->probe) || strcmp(pp_table_file(a, t), row->file))
+			continue;
+		for (size_t call = 0; call < pp_table_calls(a, t); call++) {
+			struct pp_values values;
+
+			if (pp_table_function(a, t, call) != PP_PCT)
+				continue;
+			pp_entry_values(a, t, PP_ALL, call, &values, sizeof(values));
+			if (!values.count)
+				continue;
+			row->p50 = pp_entry_quantile(a, t, PP_ALL, call, 0.5);
+			row->p99 = pp_entry_quantile(a, t, PP_ALL, call, 0.99);
+			return;
+		}
+	}
 }
 
 int reading_take(struct reading *reading, const struct stat_command *c)
@@ -98,7 +137,7 @@ int reading_take(struct reading *reading, const struct stat_command *c)
 		if (err)
 			return err;
 	}
-	err = reading_fill(reading, session, &c->options);
+	err = reading_fill(reading, session, c);
 	if (!c->session)
 		pp_session_close(session);
 	ui_notices(&c->options);
@@ -110,6 +149,8 @@ int reading_take(struct reading *reading, const struct stat_command *c)
 	reading->rows = xcalloc(reading->n, sizeof(*reading->rows));
 	for (size_t i = 0; i < reading->n; i++)
 		row_read(&reading->rows[i], reading->stat, i);
+	for (size_t i = 0; i < reading->n; i++)
+		row_set_percentiles(&reading->rows[i], c->percentiles ? reading->aggregates : NULL);
 	return 0;
 }
 
@@ -196,10 +237,9 @@ static bool row_is_interesting(const struct count_row *row)
 void reading_select(const struct stat_command *c, const struct reading *reading, struct reading *shown, bool *matched)
 {
 	static int (*const compare[])(const void *, const void *) = {
-		[STAT_BY_HITS] = rows_compare_hits,
-		[STAT_BY_RATE] = rows_compare_rates,
-		[STAT_BY_LOST] = rows_compare_lost,
-		[STAT_BY_NAME] = rows_compare_names,
+		[STAT_BY_HITS] = rows_compare_hits, [STAT_BY_RATE] = rows_compare_rates,
+		[STAT_BY_LOST] = rows_compare_lost, [STAT_BY_NAME] = rows_compare_names,
+		[STAT_BY_P50] = rows_compare_p50,   [STAT_BY_P99] = rows_compare_p99,
 	};
 
 	*shown = *reading;
@@ -210,7 +250,7 @@ void reading_select(const struct stat_command *c, const struct reading *reading,
 
 		if (!row_is_selected(c, row, matched))
 			continue;
-		if (c->zeros || c->options.json || c->npatterns || row_is_interesting(row))
+		if (c->zeros || c->options.json || c->metrics || c->npatterns || row_is_interesting(row))
 			shown->rows[shown->n++] = *row;
 		else
 			shown->hidden++;

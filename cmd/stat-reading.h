@@ -10,9 +10,12 @@
 
 #include "cmd/arming.h"
 #include "cmd/options.h"
+#include "cmd/sample.h"
 
 /* The order of rows. Rows that are equal in it are ordered by name. */
-enum stat_order { STAT_BY_HITS, STAT_BY_RATE, STAT_BY_LOST, STAT_BY_NAME };
+enum stat_order { STAT_BY_HITS, STAT_BY_RATE, STAT_BY_LOST, STAT_BY_NAME, STAT_BY_P50, STAT_BY_P99 };
+
+enum stat_metrics { STAT_NO_METRICS, STAT_OPENMETRICS, STAT_PROMETHEUS };
 
 struct stat_command {
 	struct options options;
@@ -26,7 +29,11 @@ struct stat_command {
 	bool zeros;                 /* -a */
 	enum stat_order order;
 	bool ordered; /* --sort is given */
-	bool plain;   /* lines also on a terminal */
+	bool percentiles;
+	bool plain; /* lines also on a terminal */
+	enum stat_metrics metrics;
+	uint64_t max_series; /* 0: not given */
+	bool folded;         /* stacks only, as flame graphs need them */
 	const char **patterns;
 	size_t npatterns;
 };
@@ -45,8 +52,10 @@ struct count_row {
 	enum pp_life life;
 	enum pp_file_state file_state;
 	struct pp_counts counts;
-	double rate;  /* hits per second since the reading before; NAN: unknown */
-	float *trend; /* STAT_TREND rates, the newest last, negative if unknown; NULL: not wanted */
+	struct sampling sample;
+	double rate;     /* hits per second since the reading before; NAN: unknown */
+	double p50, p99; /* of the probe's pct() in all processes; NAN: unknown, or not wanted */
+	float *trend;    /* STAT_TREND rates, the newest last, negative if unknown; NULL: not wanted */
 };
 
 struct reading {

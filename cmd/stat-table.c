@@ -11,31 +11,32 @@
 
 /* ---- the table ---- */
 
-/* A count that is shown if it is not 0 in all rows (SOMETIMES, RETURNS) or with -v (SOMETIMES, VERBOSE). */
+/* A count that is shown if it is not 0 in all rows (SOMETIMES, RARELY) or with -v (SOMETIMES, VERBOSE). */
 struct count_column {
 	const char *title;
 	size_t at; /* in struct pp_counts */
-	enum { SOMETIMES, VERBOSE, RETURNS } shown;
+	enum { SOMETIMES, VERBOSE, RARELY } shown;
 };
 
 static const struct count_column columns[] = {
 	{ "FILTERED", offsetof(struct pp_counts, filtered), SOMETIMES },
+	{ "UNSAMPLED", offsetof(struct pp_counts, unsampled), RARELY },
 	{ "IDLE", offsetof(struct pp_counts, idle), VERBOSE },
 	{ "RECORDED", offsetof(struct pp_counts, recorded), SOMETIMES },
 	{ "OVERWRITTEN", offsetof(struct pp_counts, overwritten), SOMETIMES },
 	{ "LOST", offsetof(struct pp_counts, lost), SOMETIMES },
-	{ "ENTRIES", offsetof(struct pp_counts, entries), RETURNS },
-	{ "MISSED", offsetof(struct pp_counts, missed), RETURNS },
-	{ "IN FLIGHT", offsetof(struct pp_counts, under_way), RETURNS },
-	{ "ABANDONED", offsetof(struct pp_counts, abandoned), RETURNS },
-	{ "UNMATCHED", offsetof(struct pp_counts, unmatched), RETURNS },
+	{ "ENTRIES", offsetof(struct pp_counts, entries), RARELY },
+	{ "MISSED", offsetof(struct pp_counts, missed), RARELY },
+	{ "IN FLIGHT", offsetof(struct pp_counts, under_way), RARELY },
+	{ "ABANDONED", offsetof(struct pp_counts, abandoned), RARELY },
+	{ "UNMATCHED", offsetof(struct pp_counts, unmatched), RARELY },
 };
 #define NCOLUMNS (sizeof(columns) / sizeof(*columns))
 
 /* How the table looks. */
 struct table_layout {
 	bool shown[NCOLUMNS];
-	bool rates, pids;
+	bool rates, percentiles, pids;
 	size_t probe_width;
 	size_t trend_width; /* 0: no trends */
 };
@@ -50,7 +51,8 @@ enum { TREND_LEAST = 8, TREND_MOST = 20 };
 /* Gives the trends what the other columns leave, before the file. */
 static void layout_set_trend(struct table_layout *layout, size_t width)
 {
-	size_t used = 12 + 12 * layout->rates + 2 + 8 + 2 + layout->probe_width + 10 * layout->pids;
+	size_t used = 12 + 12 * layout->rates + 24 * layout->percentiles + 2 + 8 + 2 + layout->probe_width +
+	              10 * layout->pids;
 
 	for (size_t c = 0; c < NCOLUMNS; c++)
 		used += 12 * layout->shown[c];
@@ -62,9 +64,11 @@ static void layout_set_trend(struct table_layout *layout, size_t width)
 static void layout_init(struct table_layout *layout, const struct options *o, const struct reading *reading,
                         const struct table_view *view)
 {
-	*layout = (struct table_layout){ .rates = view->rates, .probe_width = strlen("PROBE") };
+	*layout = (struct table_layout){ .rates = view->rates,
+		                         .percentiles = view->percentiles,
+		                         .probe_width = strlen("PROBE") };
 	for (size_t c = 0; c < NCOLUMNS; c++) {
-		layout->shown[c] = o->verbose && columns[c].shown != RETURNS;
+		layout->shown[c] = o->verbose && columns[c].shown != RARELY;
 		for (size_t i = 0; i < reading->n && columns[c].shown != VERBOSE; i++)
 			layout->shown[c] |= column_value(&reading->rows[i], &columns[c]) > 0;
 	}
@@ -83,6 +87,8 @@ static void put_titles(FILE *out, const struct table_layout *layout)
 	fprintf(out, "%12s", "HITS");
 	if (layout->rates)
 		fprintf(out, "  %10s", "HITS/S");
+	if (layout->percentiles)
+		fprintf(out, "  %10s  %10s", "P50", "P99");
 	if (layout->trend_width)
 		fprintf(out, "  %-*s", (int)layout->trend_width, "TREND");
 	for (size_t c = 0; c < NCOLUMNS; c++)
@@ -100,6 +106,14 @@ static void put_rate(FILE *out, double rate)
 		fprintf(out, "  %10s", "-");
 	else
 		fprintf(out, "  %10.*f", rate < 10 ? 1 : 0, rate);
+}
+
+static void put_value(FILE *out, double value)
+{
+	if (isnan(value))
+		fprintf(out, "  %10s", "-");
+	else
+		fprintf(out, "  %10.0f", value);
 }
 
 /* Prints, after the file, whether the row's process or file has changed, or its sites were stopped. */
@@ -122,6 +136,10 @@ static void put_count_row(FILE *out, const struct table_layout *layout, const st
 	fprintf(out, "%12" PRIu64, r->counts.hits);
 	if (layout->rates)
 		put_rate(out, r->rate);
+	if (layout->percentiles) {
+		put_value(out, r->p50);
+		put_value(out, r->p99);
+	}
 	if (layout->trend_width) {
 		fputs("  ", out);
 		bars_put_trend(out, r->trend + STAT_TREND - layout->trend_width, layout->trend_width);
@@ -137,6 +155,7 @@ static void put_count_row(FILE *out, const struct table_layout *layout, const st
 		fprintf(out, "  %8s", "any");
 	fputs("  ", out);
 	escape_put(out, r->file);
+	sample_put(out, &r->sample);
 	put_row_state(out, r);
 	putc('\n', out);
 }

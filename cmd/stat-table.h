@@ -9,9 +9,10 @@
 
 /* Which part of a table is printed, and how. */
 struct table_view {
-	bool rates;      /* with a column of hits per second */
-	size_t columns;  /* of the terminal, where the trends are shown that rows have; 0: no trends */
-	size_t first, n; /* rows */
+	bool rates;       /* with a column of hits per second */
+	bool percentiles; /* with columns of percentiles */
+	size_t columns;   /* of the terminal, where the trends are shown that rows have; 0: no trends */
+	size_t first, n;  /* rows */
 };
 
 void reading_print_table(FILE *out, const struct options *o, const struct reading *reading,

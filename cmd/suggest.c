@@ -224,12 +224,12 @@ static bool put_other_form(FILE *out, const struct images *images, const struct 
 	return found;
 }
 
-void suggest_report(struct options *options, const struct images *images, const char *pattern)
+char *suggest_text(const struct images *images, const char *pattern)
 {
 	struct suggestions s = { .n = 0 };
 	size_t found = 0, size;
 	struct pattern p;
-	char *text = NULL;
+	char *text = NULL, *message;
 	FILE *out = xmemstream(&text, &size);
 
 	pattern_init(&p, pattern);
@@ -240,6 +240,31 @@ void suggest_report(struct options *options, const struct images *images, const 
 	else if (!put_other_form(out, images, &p, pattern))
 		put_no_suggestion(out, images, &p, found);
 	xmemstream_close(out);
-	ui_error(options, "no %s matches '%s'%s", p.function ? "function" : "probe", pattern, text);
+	message = xasprintf("no %s matches '%s'%s", p.function ? "function" : "probe", pattern, text);
 	free(text);
+	return message;
+}
+
+void suggest_report(struct options *options, const struct images *images, const char *pattern)
+{
+	char *text = suggest_text(images, pattern);
+
+	ui_error(options, "%s", text);
+	free(text);
+}
+
+const char *suggest_word(const char *wanted, const char *const *words, size_t n)
+{
+	unsigned best = UINT_MAX;
+	const char *word = NULL;
+
+	for (size_t i = 0; i < n && strlen(wanted) <= TEXT_MAX; i++) {
+		unsigned score = text_score(wanted, false, words[i]);
+
+		if (score < best) {
+			best = score;
+			word = words[i];
+		}
+	}
+	return word;
 }

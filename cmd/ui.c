@@ -183,6 +183,7 @@ static void kept_errors_print(struct options *options)
 	if (options->has_counts) {
 		json_add_uint(document, "recorded", options->recorded);
 		json_add_uint(document, "lost", options->lost);
+		json_add_uint(document, "missed", options->missed);
 	}
 	json_print(stdout, document);
 	putchar('\n');

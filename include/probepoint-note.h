@@ -37,6 +37,9 @@
  *     u8  ntypes    may be missing, which means 0
  *     ntypes times  u8 argument (255: the result), u64 key of the PPN_TYPE note of
  *                   its type, or of the type that it points to
+ *     u8  nstrings  may be missing, which means 0
+ *     nstrings times  u8 argument, u8 argument: the first is a string of as many bytes
+ *                   as the second says
  *
  *   Arguments have the order of the stapsdt operands. If two signatures with one
  *   key differ, a reader uses neither.

@@ -239,6 +239,17 @@ int pp_request_latency(struct pp_request *request, const char *begin, const char
  */
 int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells);
 /*
+ * Sample the hits that pass the filter: only those that are chosen are recorded and aggregated. All hits are counted; those
+ * that are not chosen are pp_counts.unsampled.
+ *
+ * - _every: chooses each nth hit, counted for each site and CPU by the kernel, and for each site and thread by the agent.
+ * - _rate: chooses at most n hits of a probe in a second, and at most n / 10 at once. The agent limits each process.
+ *
+ * With both, _rate limits those that _every chooses. -EINVAL: n is 0 or more than 1000000000.
+ */
+int pp_request_every(struct pp_request *request, unsigned n);
+int pp_request_rate(struct pp_request *request, unsigned n);
+/*
  * Records the values of these expressions instead of the probe's arguments: a list such as "c->id, key->ptr, argv[1]".
  * The name of a value (pp_event_arg_name()) is the text of its expression. doc/expressions.md describes the language.
  * pp_session_enable() refuses a site if an expression does not fit its arguments.
@@ -308,9 +319,10 @@ int pp_request_fast(struct pp_request *request);
  */
 int pp_request_many(struct pp_request *request, size_t sites);
 /*
- * Sets the size of the session's ring in the kernel, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two
- * (default 4 MiB). It is the kernel's memory, and allocated as a whole. All requests of a session must agree. The agent's rings
- * have a fixed size, so the agent backend refuses such a request. -EINVAL: the size is out of range.
+ * Sets the size of the session's rings, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two. All requests of a
+ * session must agree. The kernel has one ring (default 4 MiB), which is the kernel's memory and allocated as a whole. An agent has one
+ * for each thread (default 256 KiB, at most 64 MiB), which is the process's memory. -EINVAL: the size is out of range, or
+ * pp_request_flight_recorder() was called.
  */
 #define PP_BUFFER_MIN 65536u
 #define PP_BUFFER_MAX 1073741824u
@@ -320,7 +332,7 @@ int pp_request_buffer(struct pp_request *request, size_t bytes);
  * memory for each process, from PP_FLIGHT_MIN to PP_FLIGHT_MAX. They are read by pp_reader_open_snapshot(), also after
  * the process has ended, until they are disarmed. All requests of a session must agree. The kernel backend takes the
  * memory at once, for each process of pp_request_pid(), which share it; for one process if none is named. -EINVAL: the
- * size is out of range.
+ * size is out of range, or pp_request_buffer() was called.
  */
 #define PP_FLIGHT_MIN 1048576u
 #define PP_FLIGHT_MAX 1073741824u
@@ -337,6 +349,13 @@ int pp_request_overwrite(struct pp_request *request);
  * they do not know whether a seccomp filter forbids them. A filter that kills for one of them then kills the process.
  */
 int pp_request_calls(struct pp_request *request);
+
+/*
+ * Gives what the request arms a label: a text of the caller, such as the part of a file that asks for it. The label is kept with
+ * the session; see pp_session_labels(). -EINVAL: more than PP_LABEL_MAX bytes.
+ */
+#define PP_LABEL_MAX 65536u
+int pp_request_label(struct pp_request *request, const char *label);
 
 /*
  * Loads the agent, a shared library, into a running process that has none. The process is stopped by ptrace(2) for some
@@ -424,6 +443,12 @@ const char *pp_session_name(const struct pp_session *session);
  * or the session is closed.
  */
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
+/*
+ * Resolves the request as pp_session_enable() does, and arms nothing. In the report, rows that could be armed are pending; a
+ * process can still refuse them when they are armed. Needs no privilege for a request without processes. Fails as
+ * pp_session_enable() does.
+ */
+int pp_request_check(const struct pp_request *request, struct pp_report **report);
 /*
  * Sets the address of a flag (NULL: none). A signal handler of the caller can set the flag to nonzero:
  * pp_session_enable() then fails with -EINTR, and pp_session_disable() disarms but does not wait for the original
@@ -513,7 +538,7 @@ const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image
 struct pp_stat;
 
 /*
- * hits = filtered + idle + recorded + lost, if no hit is in flight. A hit is idle if the session was not recording. For
+ * hits = filtered + unsampled + idle + recorded + lost, if no hit is in flight. A hit is idle if the session was not recording. For
  * returns, hits are calls that have ended, and entries = hits + missed + under_way + abandoned.
  */
 struct pp_counts {
@@ -530,6 +555,7 @@ struct pp_counts {
 	uint64_t unmatched; /* ends of calls between probes whose begin was not seen; they are not hits */
 	/* In a flight recorder: the records, among `recorded`, that are not in memory any more. */
 	uint64_t overwritten;
+	uint64_t unsampled; /* hits that passed the filter and were not chosen: see pp_request_every() */
 };
 
 /*
@@ -549,6 +575,8 @@ int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, si
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
+/* Returns the build-id in hexadecimal digits of the file that was armed, "" if it has none. */
+const char *pp_stat_build_id(const struct pp_stat *stat, size_t row);
 
 /*
  * Returns the inode number of the pid namespace (as in /proc/PID/ns/pid) that the row's process ids belong to, 0 if it is
@@ -588,6 +616,8 @@ size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row);
  * disarmed, and *limit to the budget, both as shares of one CPU.
  */
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit);
+/* The sampling of the row's points, as given to pp_request_every() and pp_request_rate(). 0: all hits are chosen. */
+void pp_stat_sample(const struct pp_stat *stat, size_t row, unsigned *every, unsigned *rate);
 /* size is sizeof(struct pp_counts). */
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts, size_t size);
 /*
@@ -595,6 +625,29 @@ void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *co
  * the agent backend held their counts.
  */
 size_t pp_stat_uncounted(const struct pp_stat *stat);
+
+/*
+ * What one request armed with pp_request_label() through one backend. Members are appended by later versions. The strings
+ * are valid during the call.
+ */
+struct pp_labelled {
+	uint32_t attachment; /* as in struct pp_mark */
+	const char *label, *backend;
+	const char *file, *build_id; /* of the first site */
+	enum pp_file_state file_state;
+	pid_t pid; /* of the first site; 0: all processes that map the file */
+	enum pp_life life;
+	size_t sites; /* armed, or disarmed because of a budget */
+	uint64_t hits;
+};
+
+/*
+ * Calls fn for each part of the session that has a label, until it returns nonzero, and returns that value. -ENOENT: the
+ * session has ended. fn must not use the session.
+ */
+int pp_session_labels(struct pp_session *session, int (*fn)(const struct pp_labelled *labelled, void *arg), void *arg);
+/* Disarms all points of one pp_labelled.attachment. Sets *points and blocks as pp_session_disable(). -ENOENT: no such attachment. */
+int pp_session_disable_attachment(struct pp_session *session, uint32_t attachment, size_t *points);
 
 /* ---- records --------------------------------------------------------------- */
 
@@ -644,7 +697,7 @@ int pp_reader_order(struct pp_reader *reader, int delay_ms);
  * pp_reader_next() with timeout 0 until it returns 0, then wait.
  *
  * The descriptor is a timer that expires every 5 ms, because waking a reader would cost each hit a system call. So a
- * waiting caller wakes every 5 ms, as pp_reader_next() does when it waits.
+ * waiting caller wakes every 5 ms. pp_reader_next() polls more often while records come.
  */
 int pp_reader_fd(struct pp_reader *reader);
 
@@ -694,8 +747,9 @@ enum pp_kind {
 	PP_BOOL,
 	PP_CHAR,
 	PP_FLOAT,
-	PP_FAULT,  /* the memory of the argument could not be read at this hit */
-	PP_MISSING /* the argument can never be read at this site, because its operand cannot be resolved */
+	PP_FAULT,   /* the memory of the argument could not be read at this hit */
+	PP_MISSING, /* the argument can never be read at this site, because its operand cannot be resolved */
+	PP_STACK    /* a stack of calls; only in the keys of aggregates */
 };
 
 uint64_t pp_event_time(const struct pp_event *event);
@@ -735,7 +789,11 @@ void pp_aggregates_free(struct pp_aggregates *aggregates);
 size_t pp_aggregates_tables(const struct pp_aggregates *aggregates);
 const char *pp_table_probe(const struct pp_aggregates *aggregates, size_t table);
 const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table);
+/* As pp_stat_build_id(); "" also if files with different build-ids had the path. */
+const char *pp_table_build_id(const struct pp_aggregates *aggregates, size_t table);
 const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table); /* the expression */
+/* The sampling of the hits that were aggregated, as given to pp_request_every() and pp_request_rate(). 0: all. */
+void pp_table_sample(const struct pp_aggregates *aggregates, size_t table, unsigned *every, unsigned *rate);
 
 /* The functions that the expression calls, such as "max(size)". */
 enum pp_function { PP_COUNT, PP_SUM, PP_MIN, PP_MAX, PP_AVG, PP_HIST, PP_LHIST, PP_PCT };
@@ -757,6 +815,26 @@ const char *pp_entry_name(const struct pp_aggregates *aggregates, size_t table, 
 /* For PP_STRING, as pp_event_arg_string(). */
 const char *pp_entry_string(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part,
                             size_t *length, bool *cut);
+
+/*
+ * For PP_STACK. Frame 0 is the place of the probe, frame 1 its caller, and so on, at most PP_FRAMES_MAX: the backends follow
+ * frame pointers, so a function that was built without one hides its caller. pp_entry_frame() describes a frame; its strings are
+ * valid until pp_aggregates_free(). size is sizeof(struct pp_frame).
+ */
+#define PP_FRAMES_MAX 64
+struct pp_frame {
+	const char *function; /* demangled; NULL: not known */
+	const char *file;     /* the file that contains the code; NULL: not known */
+	const char *build_id; /* of the file, "" if it has none or cannot be read */
+	uint64_t
+		address; /* as linked if the file can be read; an offset in the file if not; without a file, in the process */
+	uint64_t offset; /* distance of the address to the beginning of the function, if it is known */
+	pid_t pid;       /* the process if there is no file; else 0 */
+	bool cut;        /* the last frame of a stack that may have more */
+};
+size_t pp_entry_frames(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part);
+void pp_entry_frame(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part, size_t i,
+                    struct pp_frame *frame, size_t size);
 
 /* The values of a call: of one entry, or of all together if entry is PP_ALL. min and max are 0 if count is 0. */
 struct pp_values {
@@ -788,7 +866,7 @@ void pp_entry_bucket(const struct pp_aggregates *aggregates, size_t table, size_
 double pp_entry_quantile(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, double q);
 
 /*
- * Values that are in no entry. When no hit is in flight, hits - filtered of the probe = count of all entries + other + unread, for
+ * Values that are in no entry. When no hit is in flight, hits - filtered - unsampled of the probe = count of all entries + other + unread, for
  * each call.
  */
 struct pp_rest {
@@ -810,6 +888,15 @@ struct pp_trace;
  * session.
  */
 int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **trace);
+/*
+ * Makes the directory dir, which must not exist, and in it a trace part-000001. When a part would be larger than max_size
+ * bytes (at least 1 MiB), a next part begins. Each part is a trace that can be read alone. If there are more than max_files
+ * parts (0: no limit), removes the oldest. -EINVAL: max_size is too small.
+ */
+int pp_trace_create_parts(const char *dir, struct pp_session *session, uint64_t max_size, unsigned max_files,
+                          struct pp_trace **trace);
+/* Returns the number of events in parts that were removed. pp_trace_events() includes them. */
+uint64_t pp_trace_removed(const struct pp_trace *trace);
 /*
  * Writes the event. Events are held back for up to 1 s, so that they can be sorted by time. event NULL: writes the
  * events that are held back. -EBADMSG: this event was left out, because its time is invalid; later calls work.

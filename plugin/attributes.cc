@@ -85,8 +85,74 @@ static tree attribute_handle_declared(tree *node, tree attribute, tree args, int
 	return NULL_TREE;
 }
 
+/* Returns a positive number as a constant, NULL_TREE if the value is not one. C++ leaves its location around it. */
+static tree attribute_number(tree value)
+{
+	value = value ? tree_strip_any_location_wrapper(value) : NULL_TREE;
+	return value && TREE_CODE(value) == INTEGER_CST && tree_fits_uhwi_p(value) && !integer_zerop(value) ? value
+	                                                                                                    : NULL_TREE;
+}
+
+/* Returns the type of parameter n of a function, 1 for the first; NULL_TREE if there is none. `this` counts, as in `format`. */
+static tree parameter_type(tree function, unsigned HOST_WIDE_INT n)
+{
+	tree list = TYPE_ARG_TYPES(TREE_TYPE(function));
+
+	while (list && list != void_list_node && --n)
+		list = TREE_CHAIN(list);
+	return list && list != void_list_node ? TREE_VALUE(list) : NULL_TREE;
+}
+
+/* probe_string(POINTER, LENGTH): parameter number POINTER is a string of as many bytes as parameter number LENGTH says. */
+static tree attribute_handle_string(tree *node, tree attribute, tree args, int, bool *no_add)
+{
+	location_t where = DECL_SOURCE_LOCATION(*node);
+	tree types[2] = {};
+	unsigned i = 0;
+
+	*no_add = true;
+	if (TREE_CODE(*node) != FUNCTION_DECL) {
+		error_at(where, "%qE attribute applies to functions only, not to %qD", attribute, *node);
+		return NULL_TREE;
+	}
+	for (tree arg = args; arg; arg = TREE_CHAIN(arg), i++) {
+		tree value = attribute_number(TREE_VALUE(arg));
+
+		types[i] = value ? parameter_type(*node, tree_to_uhwi(value)) : NULL_TREE;
+		if (!types[i]) {
+			error_at(where, "%qE attribute: argument %u is not the number of a parameter of %qD", attribute,
+			         i + 1, *node);
+			return NULL_TREE;
+		}
+		TREE_VALUE(arg) = value;
+	}
+	if (!POINTER_TYPE_P(types[0]) || int_size_in_bytes(TREE_TYPE(types[0])) > 1)
+		error_at(where, "%qE attribute: a parameter of type %qT cannot be a string", attribute, types[0]);
+	else if (!INTEGRAL_TYPE_P(types[1]))
+		error_at(where, "%qE attribute: a parameter of type %qT cannot be a length", attribute, types[1]);
+	else
+		*no_add = false;
+	return NULL_TREE;
+}
+
+std::vector<std::pair<unsigned, unsigned>> attribute_strings(tree decl)
+{
+	std::vector<std::pair<unsigned, unsigned>> strings;
+
+	for (tree found = lookup_attribute("probe_string", DECL_ATTRIBUTES(decl)); found;
+	     found = lookup_attribute("probe_string", TREE_CHAIN(found))) {
+		tree args = TREE_VALUE(found);
+
+		strings.emplace_back(tree_to_uhwi(TREE_VALUE(args)) - 1,
+		                     tree_to_uhwi(TREE_VALUE(TREE_CHAIN(args))) - 1);
+	}
+	return strings;
+}
+
 void attributes_register(void)
 {
+	static struct attribute_spec string = { "probe_string",          2,   2, true, false, false, false,
+		                                attribute_handle_string, NULL };
 	static struct attribute_spec probe = { "probe", 0, 2, true, false, false, false, attribute_handle, NULL };
 	static struct attribute_spec no_probe = { "no_probe", 0, 0, true, false, false, false, attribute_handle, NULL };
 	static struct attribute_spec declared = { "probe_declared",          3,   3, true, false, false, false,
@@ -95,4 +161,5 @@ void attributes_register(void)
 	register_attribute(&declared);
 	register_attribute(&probe);
 	register_attribute(&no_probe);
+	register_attribute(&string);
 }

@@ -170,6 +170,7 @@ struct probed {
 	bool declared;         /* a probe of <sys/probe.h>, not a function */
 	std::vector<argument> arguments;
 	argument result;
+	std::vector<std::pair<unsigned, unsigned>> strings; /* parameters: a string, and its length; from 0 */
 };
 
 /* Appends the arguments that a value of this type makes; arg: name, index and steps of the value. */
@@ -259,6 +260,8 @@ std::string operand_memory_text(const std::string &base, HOST_WIDE_INT offset);
 /* Reads the plugin's arguments into choice. Returns false after an error message. */
 bool arguments_read(const struct plugin_name_args *args);
 void attributes_register(void);
+/* Returns the parameters that the function's probe_string attributes name: a string, and its length; from 0. */
+std::vector<std::pair<unsigned, unsigned>> attribute_strings(tree decl);
 /* Marks in a function's body where the arguments of declared probes begin. */
 void idle_mark(tree decl);
 

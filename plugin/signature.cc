@@ -167,9 +167,39 @@ static void signature_add_types(std::string *bytes, const struct probed *probed)
 		note_add_number(&list, PPN_RESULT, 1);
 		note_add_number(&list, probed->result.type_key, 8);
 	}
-	if (!n)
+	if (!n && !probed->strings.size())
 		return;
 	note_add_number(bytes, n, 1);
+	*bytes += list;
+}
+
+/* Returns the index of the whole parameter among the arguments, -1 if it was split or has no operand. */
+static int argument_of_parameter(const struct probed *probed, unsigned parm)
+{
+	for (size_t i = 0; i < probed->arguments.size() && i < 255; i++)
+		if (probed->arguments[i].parm == parm && probed->arguments[i].part == PART_WHOLE)
+			return i;
+	return -1;
+}
+
+/* Appends the list of strings whose length is another argument. It follows that of the types. */
+static void signature_add_strings(std::string *bytes, const struct probed *probed)
+{
+	std::string list;
+	unsigned n = 0;
+
+	for (const std::pair<unsigned, unsigned> &string : probed->strings) {
+		int pointer = argument_of_parameter(probed, string.first),
+		    length = argument_of_parameter(probed, string.second);
+
+		if (pointer < 0 || length < 0 || n == 255)
+			continue;
+		n++;
+		note_add_number(&list, pointer, 1);
+		note_add_number(&list, length, 1);
+	}
+	if (probed->strings.size())
+		note_add_number(bytes, n, 1);
 	*bytes += list;
 }
 
@@ -193,6 +223,7 @@ void signature_write(tree decl, const std::string &function, struct probed *prob
 	for (const argument &arg : probed->arguments)
 		note_add_string(&bytes, argument_text(arg));
 	signature_add_types(&bytes, probed);
+	signature_add_strings(&bytes, probed);
 }
 
 void signature_make(tree decl, struct probed *probed)
@@ -211,5 +242,6 @@ void signature_make(tree decl, struct probed *probed)
 		arguments_add(TREE_TYPE(parm), arg, &probed->arguments);
 	}
 	probed->result = result_argument(decl);
+	probed->strings = attribute_strings(decl);
 	signature_write(decl, function == probed->name ? "" : function, probed);
 }

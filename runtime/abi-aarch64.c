@@ -7,6 +7,7 @@
  */
 #include "runtime/abi.h"
 
+#define FP 29
 #define SP 31
 #define LEAVE_ARGS "8@x19 8@x20 8@x21 8@x22 8@x23 8@x24 8@x25 8@x26 "
 
@@ -30,6 +31,7 @@ const struct abi abi_aarch64 = {
 		"8@x19 8@x20 8@x21 8@x22 8@x23 8@x29 8@x30 8@sp",
 	},
 	.sp = SP,
+	.fp = FP,
 	.nargs = 8,
 	.args = { 0, 1, 2, 3, 4, 5, 6, 7 },
 	.leave_args = { 19, 20, 21, 22, 23, 24, 25, 26 },

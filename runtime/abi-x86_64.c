@@ -4,6 +4,7 @@
 
 #define RBX 3
 #define RSP 4
+#define RBP 5
 #define R11 11
 
 const struct abi abi_x86_64 = {
@@ -25,6 +26,7 @@ const struct abi abi_x86_64 = {
 		"8@%r8 8@%r9 8@%r10 8@%r11 8@%r12 8@%r13 8@%r14 8@%r15",
 	},
 	.sp = RSP,
+	.fp = RBP,
 	.return_size = 8,
 	.nargs = 6,
 	.args = { 7, 6, 2, 1, 8, 9 }, /* rdi rsi rdx rcx r8 r9 */

@@ -26,8 +26,8 @@ struct abi {
 	int machine; /* EM_* */
 	struct abi_shape entry, leave, middle;
 	const char *leave_by_jump; /* the operands of leave at a jump to another function: the result is not known */
-	int sp;
-	int return_size; /* bytes that a return removes from the stack */
+	int sp, fp;                /* the stack pointer and the frame pointer */
+	int return_size;           /* bytes that a return removes from the stack */
 	int nargs;
 	int args[ABI_ARGS_MAX]; /* the registers of the arguments at a function's entry */
 	/*

@@ -8,9 +8,12 @@
  *     u32 group    index of the probe in the attachment's manifest
  *     u16 column
  *     u16 bucket   agg_bucket(), 0 without a histogram
- *     u8  parts[]  the key: an integer has 8 bytes, a string AGG_STRING
+ *     u8  parts[]  the key: an integer has 8 bytes, a string AGG_STRING, a stack AGG_STACK
  *
  * A string has at most AGG_STRING - 1 bytes and is padded with zeroes. If it was longer, its last byte is AGG_CUT.
+ *
+ * A stack is a struct agg_stack. Its frames are the addresses in the process: the site, then the return addresses from the
+ * innermost on, padded with zeroes.
  *
  * The number of cells is limited. A value that finds no cell is added to the misfits of its {group, column}, of which there
  * is always one. Therefore, when no hit is in flight, for each column of a probe
@@ -30,6 +33,7 @@
 #define AGG_PARTS_MAX 3
 #define AGG_STRING 64       /* bytes of a string in a key */
 #define AGG_CUT 1           /* the last byte of a string that was longer */
+#define AGG_FRAMES 64       /* frames of a stack in a key */
 #define AGG_LINEAR_MAX 1000 /* buckets of a linear histogram */
 #define AGG_CELLS_DEFAULT 10000
 #define AGG_CELLS_MAX 1000000
@@ -40,7 +44,36 @@ struct agg_key {
 	uint8_t parts[];
 };
 
-#define AGG_KEY_SIZE_MAX (sizeof(struct agg_key) + (size_t)AGG_PARTS_MAX * AGG_STRING)
+/*
+ * A stack of calls. A process has another `exec` after each execve(2): it is the address of the program's arguments (field 48
+ * of /proc/PID/stat), which the kernel chooses at random, and which a forked child shares.
+ *
+ * Before the walk, the words FETCH_KEYWORD writes are in place: pid, the site, the first return address (0: not known without
+ * the frame pointer), the frame pointer, and the stack pointer.
+ */
+struct agg_stack {
+	uint64_t pid, exec;
+	uint64_t frames[AGG_FRAMES];
+};
+
+#define LAYOUT_SIZE_MAX (1u << 20) /* bytes of the text of a layout (layout.h) */
+
+/* Words of struct agg_stack that FETCH_KEYWORD writes. */
+enum {
+	AGG_WORD_PID = 0,
+	AGG_WORD_SITE = 2,
+	AGG_WORD_RETURN = 3,
+	AGG_WORD_FRAME = 4,
+	AGG_WORD_SP = 5,
+	AGG_WORDS = 6,
+};
+
+/* The distance from a frame to its caller's is at most this. A larger one is not a frame pointer. */
+#define AGG_FRAME_SIZE_MAX (16u << 20)
+
+#define AGG_STACK sizeof(struct agg_stack)
+/* A key has at most one stack. */
+#define AGG_KEY_SIZE_MAX (sizeof(struct agg_key) + AGG_STACK + (AGG_PARTS_MAX - 1) * (size_t)AGG_STRING)
 
 struct agg_cell {
 	uint64_t count, sum;

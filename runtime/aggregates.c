@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
+#include "runtime/stacks.h"
 
 /* The cell of one bucket of an entry's column. */
 struct bucket {
@@ -33,8 +34,10 @@ struct agg_entry {
 struct agg_table {
 	const struct manifest *manifest; /* a copy */
 	const char *probe, *file, *text;
+	const char *build_id; /* "": several files had the path */
 	const struct manifest_aggregate *aggregate;
 	size_t parts_size;  /* in an agg_key */
+	size_t stack_at;    /* offset of the stack in the parts, NO_STACK */
 	size_t stored_size; /* of entry.parts */
 	struct agg_entry *entries;
 	size_t nentries, room;
@@ -45,6 +48,7 @@ struct agg_table {
 };
 
 struct pp_aggregates {
+	struct stacks *stacks; /* NULL if there are none */
 	struct manifest **manifests;
 	size_t nmanifests, manifests_room;
 	struct agg_table *tables;
@@ -53,6 +57,7 @@ struct pp_aggregates {
 };
 
 #define NO_TABLE UINT32_MAX
+#define NO_STACK SIZE_MAX
 
 /* ---- tables ---- */
 
@@ -66,6 +71,8 @@ static int table_compare(const void *a, const void *b)
 	if (!by)
 		by = strcmp(x->text, y->text);
 	if (!by)
+		by = memcmp(&x->manifest->sample, &y->manifest->sample, sizeof(x->manifest->sample));
+	if (!by)
 		by = (x->aggregate->ncolumns > y->aggregate->ncolumns) -
 		     (x->aggregate->ncolumns < y->aggregate->ncolumns);
 	if (!by)
@@ -74,6 +81,19 @@ static int table_compare(const void *a, const void *b)
 		by = (x->aggregate->parts[i].kind > y->aggregate->parts[i].kind) -
 		     (x->aggregate->parts[i].kind < y->aggregate->parts[i].kind);
 	return by;
+}
+
+/* Returns the offset of the stack in the parts of a key, or NO_STACK. */
+static size_t aggregate_stack_at(const struct manifest_aggregate *aggregate)
+{
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < aggregate->nparts; i++) {
+		if (aggregate->parts[i].kind == PP_STACK)
+			return at;
+		at += agg_part_size(aggregate->parts[i].kind);
+	}
+	return NO_STACK;
 }
 
 static int table_find(struct pp_aggregates *a, const struct manifest *d, uint32_t group, uint32_t *at)
@@ -88,11 +108,16 @@ static int table_find(struct pp_aggregates *a, const struct manifest *d, uint32_
 	};
 
 	table.text = manifest_string(d, table.aggregate->text);
+	table.build_id = manifest_string(d, manifest_files(d)[probe->file].build_id);
 	table.parts_size = manifest_parts_size(table.aggregate);
+	table.stack_at = aggregate_stack_at(table.aggregate);
 	table.stored_size = table.parts_size + table.aggregate->nparts;
 	for (*at = 0; *at < a->ntables; ++*at)
-		if (!table_compare(&a->tables[*at], &table))
+		if (!table_compare(&a->tables[*at], &table)) {
+			if (strcmp(a->tables[*at].build_id, table.build_id))
+				a->tables[*at].build_id = "";
 			return 0;
+		}
 	if (ALLOC_GROW(a->tables, a->ntables + 1, a->tables_room))
 		return -ENOMEM;
 	a->tables[a->ntables++] = table;
@@ -158,7 +183,7 @@ static void parts_store(const struct agg_table *t, const uint8_t *parts, uint8_t
 /* Returns the entry of the key, or NULL if memory allocation fails. */
 static struct agg_entry *entry_find(struct agg_table *t, const uint8_t *from)
 {
-	uint8_t parts[AGG_PARTS_MAX * (AGG_STRING + 1)];
+	uint8_t parts[AGG_KEY_SIZE_MAX + AGG_PARTS_MAX];
 	struct agg_entry *entry;
 
 	if (table_reserve(t))
@@ -199,6 +224,7 @@ static int entry_add(const struct agg_table *t, struct agg_entry *entry, const s
 
 struct source {
 	struct pp_aggregates *a;
+	const struct attachment *attachment;
 	const struct manifest *d;
 };
 
@@ -213,6 +239,22 @@ static struct agg_table *source_table(const struct source *source, uint32_t grou
 	return column < t->aggregate->ncolumns ? t : NULL;
 }
 
+/* Returns the entry of a key with a stack, whose addresses become places in files. NULL if memory allocation fails. */
+static struct agg_entry *entry_find_resolved(const struct source *source, struct agg_table *t, const uint8_t *from)
+{
+	uint8_t parts[AGG_KEY_SIZE_MAX];
+	struct agg_stack stack;
+
+	memcpy(parts, from, t->parts_size);
+	memcpy(&stack, parts + t->stack_at, sizeof(stack));
+	if (!source->a->stacks)
+		source->a->stacks = stacks_new();
+	if (!source->a->stacks || stacks_resolve(source->a->stacks, source->attachment, &stack))
+		return NULL;
+	memcpy(parts + t->stack_at, &stack, sizeof(stack));
+	return entry_find(t, parts);
+}
+
 static int source_add_cell(const struct agg_key *key, size_t key_size, const struct agg_cell *cell, void *arg)
 {
 	const struct source *source = arg;
@@ -222,7 +264,7 @@ static int source_add_cell(const struct agg_key *key, size_t key_size, const str
 	if (!t || !cell->count || key_size < sizeof(*key) + t->parts_size ||
 	    key->bucket >= agg_buckets(&t->aggregate->columns[key->column]))
 		return 0;
-	entry = entry_find(t, key->parts);
+	entry = t->stack_at == NO_STACK ? entry_find(t, key->parts) : entry_find_resolved(source, t, key->parts);
 	if (!entry)
 		return -ENOMEM;
 	if (entry_add(t, entry, key, cell))
@@ -263,7 +305,7 @@ static void groups_find_armed(const struct attachment *attachment, uint32_t *gro
 
 static int aggregates_add(struct pp_aggregates *a, const struct attachment *attachment)
 {
-	struct source source = { .a = a };
+	struct source source = { .a = a, .attachment = attachment };
 	struct manifest *d;
 	uint32_t *groups;
 
@@ -400,6 +442,7 @@ void pp_aggregates_free(struct pp_aggregates *aggregates)
 		table_release(&aggregates->tables[i]);
 	for (size_t i = 0; i < aggregates->nmanifests; i++)
 		free(aggregates->manifests[i]);
+	stacks_free(aggregates->stacks);
 	free(aggregates->manifests);
 	free(aggregates->tables);
 	free(aggregates->groups);
@@ -449,11 +492,26 @@ const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table)
 	return t ? t->file : NULL;
 }
 
+const char *pp_table_build_id(const struct pp_aggregates *aggregates, size_t table)
+{
+	const struct agg_table *t = table_at(aggregates, table);
+
+	return t ? t->build_id : NULL;
+}
+
 const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table)
 {
 	const struct agg_table *t = table_at(aggregates, table);
 
 	return t ? t->text : NULL;
+}
+
+void pp_table_sample(const struct pp_aggregates *aggregates, size_t table, unsigned *every, unsigned *rate)
+{
+	const struct agg_table *t = table_at(aggregates, table);
+
+	*every = t ? t->manifest->sample.every : 0;
+	*rate = t ? t->manifest->sample.rate : 0;
 }
 
 size_t pp_table_calls(const struct pp_aggregates *aggregates, size_t table)
@@ -558,6 +616,34 @@ const char *pp_entry_string(const struct pp_aggregates *aggregates, size_t table
 	if (cut)
 		*cut = entry_at(t, entry)->parts[t->parts_size + part];
 	return (const char *)bytes;
+}
+
+/* Copies the stack of a key. Returns false if there is none. */
+static bool entry_stack(const struct pp_aggregates *a, size_t table, size_t entry, size_t part, struct agg_stack *stack)
+{
+	const uint8_t *bytes = entry_part(table_at(a, table), entry, part, AGG_STACK);
+
+	if (bytes)
+		memcpy(stack, bytes, sizeof(*stack));
+	return bytes;
+}
+
+size_t pp_entry_frames(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part)
+{
+	struct agg_stack stack;
+
+	return entry_stack(aggregates, table, entry, part, &stack) ? stacks_depth(&stack) : 0;
+}
+
+void pp_entry_frame(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part, size_t i,
+                    struct pp_frame *frame, size_t size)
+{
+	struct pp_frame f = { 0 };
+	struct agg_stack stack;
+
+	if (entry_stack(aggregates, table, entry, part, &stack) && i < stacks_depth(&stack))
+		stacks_frame(aggregates->stacks, &stack, i, &f);
+	sized_copy(frame, size, &f, sizeof(f));
 }
 
 void pp_entry_values(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call,

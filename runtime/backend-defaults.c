@@ -138,6 +138,18 @@ int backend_aggregates_nothing(const struct attachment *attachment, agg_cell_fn 
 	return 0;
 }
 
+int backend_loads_no_layout(const struct attachment *attachment, pid_t pid, uint64_t exec, char **text)
+{
+	(void)attachment, (void)pid, (void)exec;
+	*text = NULL;
+	return 0;
+}
+
+void backend_stores_no_layout(const struct attachment *attachment, pid_t pid, uint64_t exec, const char *text)
+{
+	(void)attachment, (void)pid, (void)exec, (void)text;
+}
+
 uint64_t backend_knows_no_start(const struct attachment *attachment, uint32_t pid)
 {
 	(void)attachment, (void)pid;

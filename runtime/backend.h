@@ -172,6 +172,12 @@ struct backend {
 	 * with its parts.
 	 */
 	int (*aggregates)(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg);
+	/*
+	 * Reads and replaces the layout of a process image (layout.h) that the session keeps for the attachment's stacks. *text
+	 * becomes NULL if it keeps none; the caller frees it. A layout that cannot be stored is not an error.
+	 */
+	int (*layout_load)(const struct attachment *attachment, pid_t pid, uint64_t exec, char **text);
+	void (*layout_store)(const struct attachment *attachment, pid_t pid, uint64_t exec, const char *text);
 	/* See pp_stat_uncounted(). */
 	size_t (*uncounted)(struct pp_session *session);
 
@@ -246,6 +252,8 @@ int backend_knows_no_process(const struct attachment *attachment,
                              int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
 int backend_aggregates_nothing(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit,
                                void *arg);
+int backend_loads_no_layout(const struct attachment *attachment, pid_t pid, uint64_t exec, char **text);
+void backend_stores_no_layout(const struct attachment *attachment, pid_t pid, uint64_t exec, const char *text);
 uint64_t backend_knows_no_start(const struct attachment *attachment, uint32_t pid);
 uint32_t backend_shares_pids(const struct attachment *attachment);
 size_t backend_counts_all(struct pp_session *session);

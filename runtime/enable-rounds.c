@@ -21,6 +21,7 @@
 #include "runtime/process.h"
 #include "runtime/request.h"
 #include "runtime/session.h"
+#include "runtime/stacks.h"
 #include "sdt/image.h"
 
 int request_check_alive(const struct pp_request *request)
@@ -83,17 +84,24 @@ static int described_add(struct described *d, struct arm_point *point, const str
 }
 
 /* Describes the points of the round, and sets their index in the manifest. */
-static int round_describe(struct round *round, struct manifest **manifest)
+static int round_describe(struct round *round, const char *label, struct manifest **manifest)
 {
 	struct described d = { 0 };
 	int err = manifest_builder_new(&d.builder);
 
+	if (err)
+		return err;
+	err = label ? manifest_set_label(d.builder, label) : 0;
 	for (size_t i = 0; i < round->npoints && !err; i++)
 		err = described_add(&d, round->points[i], round->backend);
 	if (!err)
 		err = manifest_build(d.builder, 0, manifest);
 	manifest_builder_free(d.builder);
-	return err ? error_nomem() : 0;
+	if (err)
+		return error_nomem();
+	if (round->npoints)
+		(*manifest)->sample = round->points[0]->program->sample;
+	return 0;
 }
 
 /* ---- one round ---- */
@@ -189,7 +197,7 @@ static int round_attach(struct enabling *e, struct round *round)
 		goto out;
 	for (size_t i = 0; i < request->nprocesses; i++)
 		pids[i] = request->processes[i]->pid;
-	err = round_describe(round, &manifest);
+	err = round_describe(round, request->label, &manifest);
 	if (err)
 		goto out;
 	round->attachment = session_add_attachment(e->session, round->backend, 0, manifest, NULL);
@@ -206,6 +214,16 @@ static int round_attach(struct enabling *e, struct round *round)
 	}
 out:
 	free(pids);
+	return err;
+}
+
+/* Keeps what the processes map now, so that their stacks have names after they have ended. */
+static int round_keep_layouts(const struct enabling *e, const struct round *round)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < e->request->nprocesses && !err; i++)
+		err = stacks_keep(round->attachment, e->request->processes[i]->pid);
 	return err;
 }
 
@@ -227,6 +245,9 @@ static int round_arm(struct enabling *e, struct round *round)
 	if (err)
 		return err;
 	err = round->backend->readback(session, round->attachment, round->points, round->npoints, &round->misses);
+	if (err)
+		return err;
+	err = round_keep_layouts(e, round);
 	if (err)
 		return err;
 	err = request_check_alive(e->request);

@@ -33,6 +33,8 @@ static const char *request_hit_option(const struct pp_request *request, const st
 {
 	return request->filter                                 ? "--if"
 	       : request->aggregate                            ? "--agg"
+	       : request->sample.every                         ? "--every"
+	       : request->sample.rate                          ? "--rate"
 	       : request->nstrings                             ? "--string"
 	       : request->naddresses                           ? "--no-string"
 	       : request->scope == SCOPE_CHILDREN              ? "--children"

@@ -110,6 +110,36 @@ static int targets_arm_and_report(struct enabling *e, struct pp_report **report)
 	return e->targets.npoints ? 0 : no_targets(e);
 }
 
+/* All backends that the request may use, whether or not this user can arm through them. */
+static void rounds_choose_all(struct enabling *e)
+{
+	for (size_t i = 0; i < nbackends; i++)
+		if (e->any || e->request->backend == backends[i])
+			e->rounds[e->nrounds++].backend = backends[i];
+}
+
+int pp_request_check(const struct pp_request *request, struct pp_report **report)
+{
+	struct enabling e = { .request = request, .any = !request->backend };
+	int err;
+
+	*report = NULL;
+	rounds_choose_all(&e);
+	err = targets_find(&e.targets, request);
+	if (err)
+		goto out;
+	points_assign(&e);
+	for (size_t i = 0; i < e.targets.npoints; i++)
+		e.targets.points[i].pending = !e.targets.points[i].error;
+	err = enabling_report(&e, report);
+	if (err)
+		goto out;
+	err = e.targets.npoints ? 0 : no_targets(&e);
+out:
+	targets_release(&e.targets);
+	return err;
+}
+
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report)
 {
 	struct enabling e = { .session = session, .request = request, .any = !request->backend };
@@ -119,7 +149,7 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	if (err)
 		return err;
 	/* A flight recorder does not use the ring. */
-	session->buffer = request->flight && !request->buffer ? PP_BUFFER_MIN : request->buffer;
+	session->buffer = request->flight ? PP_BUFFER_MIN : request->buffer;
 	err = targets_find(&e.targets, request);
 	if (!err)
 		err = targets_arm_and_report(&e, report);

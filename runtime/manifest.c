@@ -16,7 +16,7 @@
 #include "runtime/function.h"
 #include "sdt/image.h"
 
-_Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) == 48 &&
+_Static_assert(sizeof(struct manifest) == 72 && sizeof(struct manifest_point) == 48 &&
                        sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
                        sizeof(struct manifest_group) == 8 && sizeof(struct manifest_file) == 40 &&
                        sizeof(struct manifest_layout) == 52 && sizeof(struct manifest_probe) == 16 &&
@@ -55,7 +55,8 @@ static bool argument_is_valid(enum pp_kind kind, unsigned size)
 	case PP_POINTER:
 	case PP_BOOL:
 	case PP_CHAR: return size == 1 || size == 2 || size == 4 || size == 8;
-	case PP_MISSING: break;
+	case PP_MISSING:
+	case PP_STACK: break;
 	}
 	return false;
 }
@@ -95,8 +96,24 @@ size_t manifest_key_size(const struct manifest *d)
 	return size;
 }
 
+bool manifest_has_stacks(const struct manifest *d)
+{
+	for (uint32_t i = 0; i < d->naggregates; i++)
+		for (uint32_t k = 0; k < manifest_aggregates(d)[i].nparts; k++)
+			if (manifest_aggregates(d)[i].parts[k].kind == PP_STACK)
+				return true;
+	return false;
+}
+
+static bool part_kind_is_valid(uint32_t kind)
+{
+	return kind < PP_MISSING || kind == PP_STACK;
+}
+
 static bool manifest_aggregate_is_valid(const struct manifest *d, const struct manifest_aggregate *a)
 {
+	unsigned nstacks = 0;
+
 	if (a->text >= d->npool || a->ncolumns - 1 >= AGG_COLUMNS_MAX || a->nparts > AGG_PARTS_MAX ||
 	    a->ncalls - 1 >= AGG_CALLS_MAX)
 		return false;
@@ -104,8 +121,12 @@ static bool manifest_aggregate_is_valid(const struct manifest *d, const struct m
 		if (!agg_column_is_valid(&a->columns[i]))
 			return false;
 	for (uint32_t i = 0; i < a->nparts; i++)
-		if (a->parts[i].text >= d->npool || a->parts[i].kind >= PP_MISSING || a->parts[i].names > d->nnames ||
-		    a->parts[i].nnames > d->nnames - a->parts[i].names)
+		nstacks += a->parts[i].kind == PP_STACK;
+	if (nstacks > 1)
+		return false;
+	for (uint32_t i = 0; i < a->nparts; i++)
+		if (a->parts[i].text >= d->npool || !part_kind_is_valid(a->parts[i].kind) ||
+		    a->parts[i].names > d->nnames || a->parts[i].nnames > d->nnames - a->parts[i].names)
 			return false;
 	for (uint32_t i = 0; i < a->ncalls; i++)
 		if (a->calls[i].text >= d->npool || a->calls[i].function > PP_PCT || a->calls[i].column >= a->ncolumns)
@@ -140,10 +161,14 @@ static int manifest_check_header(const struct manifest *d, size_t size, const ch
 	if (d->size != size || manifest_size(d) != size)
 		return error_set(EBADMSG, "'%s' is damaged: it has %zu bytes, but its tables have %llu", what, size,
 		                 (unsigned long long)manifest_size(d));
+	if (d->sample.every > FETCH_SAMPLE_MAX || d->sample.rate > FETCH_SAMPLE_MAX)
+		return error_set(EBADMSG, "'%s' is damaged: its sampling is invalid", what);
 	if (d->nprocesses && ((uintptr_t)manifest_processes(d) - (uintptr_t)d) % 8)
 		return error_set(EBADMSG, "'%s' is damaged: its processes are not aligned", what);
 	if (d->npool && manifest_string(d, d->npool - 1)[0])
 		return error_set(EBADMSG, "'%s' is damaged: its last string is not terminated", what);
+	if (d->label > d->npool)
+		return error_set(EBADMSG, "'%s' is damaged: its label is not a string of it", what);
 	return 0;
 }
 
@@ -207,6 +232,7 @@ struct named_type {
 struct manifest_builder {
 	struct item_list types; /* struct named_type */
 	struct item_list points, aggregates, names, groups, files, layouts, probes, args, pool, processes;
+	uint32_t label; /* as in struct manifest */
 	struct item_index file_index, layout_index, probe_index, string_index, aggregate_index, group_index;
 };
 
@@ -526,6 +552,16 @@ int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_
 	return list_append(&builder->processes, &(struct manifest_process){ .pid = pid, .start_time = start_time }, 1);
 }
 
+int manifest_set_label(struct manifest_builder *builder, const char *label)
+{
+	int at = builder_add_string(builder, label);
+
+	if (at < 0)
+		return -ENOMEM;
+	builder->label = (uint32_t)at + 1;
+	return 0;
+}
+
 int manifest_add_point(struct manifest_builder *builder, const struct manifest_point *point)
 {
 	return list_append(&builder->points, point, 1);
@@ -555,6 +591,7 @@ int manifest_build(struct manifest_builder *builder, uint32_t attachment, struct
 		.naggregates = builder->aggregates.n,
 		.nnames = builder->names.n,
 		.ngroups = builder->groups.n,
+		.label = builder->label,
 	};
 	char *at;
 

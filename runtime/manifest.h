@@ -20,7 +20,7 @@
 #include "runtime/record.h"
 
 #define MANIFEST_MAGIC 0x63736470u /* "pdsc" */
-#define MANIFEST_VERSION 3
+#define MANIFEST_VERSION 4
 
 struct manifest_file {
 	uint32_t path, build_id; /* strings: offsets in the pool */
@@ -128,7 +128,9 @@ struct manifest {
 	uint64_t size; /* of the block, in bytes */
 	uint32_t attachment, nprocesses;
 	uint32_t nfiles, nargs, nprobes, nlayouts, npoints, npool;
-	uint32_t naggregates, nnames, ngroups, reserved;
+	uint32_t naggregates, nnames, ngroups;
+	uint32_t label;             /* string: its offset in the pool + 1; 0: none */
+	struct fetch_sample sample; /* of all points */
 	/* followed by: points, aggregates, names, groups, files, layouts, probes, args, pool, processes */
 };
 
@@ -183,6 +185,12 @@ static inline const struct manifest_process *manifest_processes(const struct man
 	return (const struct manifest_process *)(manifest_string(d, 0) + d->npool);
 }
 
+/* Returns the label of pp_request_label(). NULL: none. */
+static inline const char *manifest_label(const struct manifest *d)
+{
+	return d->label ? manifest_string(d, d->label - 1) : NULL;
+}
+
 /* Returns the start time of the process with this pid, 0 if it is not known. */
 uint64_t manifest_start_time(const struct manifest *d, uint32_t pid);
 
@@ -213,8 +221,13 @@ int manifest_add_point(struct manifest_builder *builder, const struct manifest_p
 /* Adds the group of a probe's points whose program has an aggregate. A group that was added before keeps its index. */
 int manifest_add_group(struct manifest_builder *builder, const struct fetch_program *program, int probe);
 
+/* Sets the label. Returns 0 or -ENOMEM. */
+int manifest_set_label(struct manifest_builder *builder, const char *label);
+
 /* Returns the size of the longest key in the attachment's cells, 0 if it has no aggregates. */
 size_t manifest_key_size(const struct manifest *d);
+/* Returns whether one of the aggregates has a stack in its key. */
+bool manifest_has_stacks(const struct manifest *d);
 /* Returns the size of a key's parts, in bytes. */
 size_t manifest_parts_size(const struct manifest_aggregate *aggregate);
 

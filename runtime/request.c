@@ -46,6 +46,7 @@ void pp_request_free(struct pp_request *request)
 	free(request->key);
 	free(request->aggregate);
 	free(request->cgroup);
+	free(request->label);
 	free(request);
 }
 
@@ -188,6 +189,25 @@ int pp_request_aggregate(struct pp_request *request, const char *expression, uns
 	return 0;
 }
 
+/* Returns -EINVAL if n is out of range. */
+static int sample_set(uint32_t *to, const char *what, unsigned n)
+{
+	if (!n || n > FETCH_SAMPLE_MAX)
+		return error_set(EINVAL, "invalid %s %u: expected 1 to %u", what, n, FETCH_SAMPLE_MAX);
+	*to = n;
+	return 0;
+}
+
+int pp_request_every(struct pp_request *request, unsigned n)
+{
+	return sample_set(&request->sample.every, "sampling: each of", n);
+}
+
+int pp_request_rate(struct pp_request *request, unsigned n)
+{
+	return sample_set(&request->sample.rate, "rate of hits", n);
+}
+
 int pp_request_print(struct pp_request *request, const char *expressions)
 {
 	char *copy = strdup(expressions);
@@ -268,12 +288,20 @@ int pp_request_many(struct pp_request *request, size_t sites)
 	return 0;
 }
 
+static int request_buffer_refused(void)
+{
+	return error_set(EINVAL, "a flight recorder has no buffer of another size, because its own size is the "
+	                         "memory for records; leave out the buffer");
+}
+
 int pp_request_buffer(struct pp_request *request, size_t bytes)
 {
 	size_t size = PP_BUFFER_MIN;
 
 	if (bytes < PP_BUFFER_MIN || bytes > PP_BUFFER_MAX)
 		return error_set(EINVAL, "a buffer of %zu bytes: give %u to %u", bytes, PP_BUFFER_MIN, PP_BUFFER_MAX);
+	if (request->flight)
+		return request_buffer_refused();
 	while (size < bytes)
 		size *= 2;
 	request->buffer = size;
@@ -285,6 +313,8 @@ int pp_request_flight_recorder(struct pp_request *request, size_t bytes)
 	if (bytes < PP_FLIGHT_MIN || bytes > PP_FLIGHT_MAX)
 		return error_set(EINVAL, "a flight recorder of %zu bytes: give %u to %u", bytes, PP_FLIGHT_MIN,
 		                 PP_FLIGHT_MAX);
+	if (request->buffer)
+		return request_buffer_refused();
 	request->flight = bytes;
 	request->record = true;
 	return 0;
@@ -317,6 +347,20 @@ int pp_request_calls(struct pp_request *request)
 int pp_request_uretprobe(struct pp_request *request)
 {
 	request->uretprobe = true;
+	return 0;
+}
+
+int pp_request_label(struct pp_request *request, const char *label)
+{
+	char *copy;
+
+	if (strlen(label) > PP_LABEL_MAX)
+		return error_set(EINVAL, "a label of %zu bytes: give at most %u", strlen(label), PP_LABEL_MAX);
+	copy = strdup(label);
+	if (!copy)
+		return error_nomem();
+	free(request->label);
+	request->label = copy;
 	return 0;
 }
 

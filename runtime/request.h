@@ -4,6 +4,7 @@
 
 #include <probepoint.h>
 
+#include "runtime/fetch/program.h"
 #include "runtime/process.h"
 #include "runtime/scope.h"
 
@@ -24,9 +25,10 @@ struct pp_request {
 	unsigned string_max; /* bytes of a recorded string */
 	char *aggregate;     /* NULL: none */
 	unsigned cells;      /* of its table */
-	bool latency;        /* arm the call from the first pattern to the second one */
-	char *key;           /* of that call; NULL: its begin and its end are in one thread */
-	char **strings;      /* names of arguments */
+	struct fetch_sample sample;
+	bool latency;   /* arm the call from the first pattern to the second one */
+	char *key;      /* of that call; NULL: its begin and its end are in one thread */
+	char **strings; /* names of arguments */
 	size_t nstrings, strings_room;
 	char **addresses; /* names of arguments that are not to be read as strings */
 	size_t naddresses, addresses_room;
@@ -39,6 +41,7 @@ struct pp_request {
 	size_t many;   /* arm no more sites than this in running processes by the kernel; 0: no limit */
 	enum scope_kind scope;
 	char *cgroup; /* its directory */
+	char *label;  /* of the attachments; NULL: none */
 };
 
 #endif

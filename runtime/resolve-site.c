@@ -69,7 +69,7 @@ static int argument_index(const struct pp_probe *probe, size_t nargs, const char
 	return -1;
 }
 
-/* Gives strings the lengths that the request's names "STRING:LENGTH" say. */
+/* Gives strings the lengths that the request's names "STRING:LENGTH" say, and then those that the notes say. */
 static int strings_set_lengths(const struct pp_request *request, const struct pp_site *site,
                                struct fetch_program *program)
 {
@@ -92,6 +92,17 @@ static int strings_set_lengths(const struct pp_request *request, const struct pp
 			                 site->probe->provider, site->probe->name, colon + 1);
 		if (string >= 0)
 			err = fetch_set_length(program, string, length);
+	}
+	for (size_t i = 0; i < site->probe->nargs && i < program->nargs && !err; i++) {
+		unsigned length = site->probe->args[i].length;
+
+		if (!length || program->kind[i] != PP_STRING || fetch_has_length(program, (unsigned)i))
+			continue;
+		/* A length that this site lacks must not make the string one that ends with a NUL. */
+		if (length > program->nargs || program->kind[length - 1] == PP_FAULT)
+			fetch_set_pointer(program, (unsigned)i);
+		else
+			err = fetch_set_length(program, (unsigned)i, length - 1);
 	}
 	return err;
 }
@@ -117,12 +128,25 @@ static int probe_retype(struct targets *t, const struct pp_request *request, str
 	return 0;
 }
 
+/* Compiles what the record holds. */
+static int record_compile(const struct pp_site *site, const struct pp_request *request, struct fetch_program *program)
+{
+	int err;
+
+	if (request->print)
+		return print_compile(request->print, site, program);
+	err = print_strings(site, program);
+	/* Expressions are about arguments that push one value; one with a length pushes two. */
+	return err ? err : strings_set_lengths(request, site, program);
+}
+
 static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
                                  struct fetch_program *program)
 {
 	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
+	program->sample = request->sample;
 	if (site->by_return)
 		program->match = MATCH_RETURN;
 	if (err || site->role == SITE_CALL)
@@ -133,10 +157,8 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 		return err;
 	if (request->aggregate)
 		err = aggregate_compile(request->aggregate, site, program);
-	/* The expressions above are about arguments that push one value; one with a length pushes two. */
 	if (!err)
-		err = request->print ? print_compile(request->print, site, program)
-		                     : strings_set_lengths(request, site, program);
+		err = record_compile(site, request, program);
 	fetch_set_string_max(program, request->string_max);
 	return err;
 }
@@ -249,9 +271,11 @@ static int point_set_program(struct resolver *r, struct arm_point *point, const 
 	if (err == -ENOMEM)
 		return err;
 	if (err) {
-		/* Hits can be counted without arguments, but not filtered, printed or aggregated. */
-		point->error =
-			r->request->filter || r->request->print || r->request->aggregate || point->site->call ? err : 0;
+		/* Hits can be counted without arguments, but not filtered, sampled, printed or aggregated. */
+		point->error = r->request->filter || r->request->print || r->request->aggregate ||
+		                               r->request->sample.every || r->request->sample.rate || point->site->call
+		                       ? err
+		                       : 0;
 		point->program = &no_arguments[point->site->role];
 		point->reason = strdup(pp_error());
 	} else if (point->program->nmissing) {

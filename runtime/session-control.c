@@ -97,7 +97,9 @@ int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost, si
 
 /* Which points pp_session_disable() was asked for. */
 struct selection {
-	pid_t pid; /* 0: any */
+	pid_t pid;           /* 0: any */
+	uint32_t attachment; /* attachment_id(), if is_attachment */
+	bool is_attachment;
 	const char *const *patterns;
 	size_t npatterns; /* 0: all */
 };
@@ -167,9 +169,12 @@ static int session_disarm_locked(struct pp_session *session, const struct backen
 {
 	for (size_t i = session->nattachments; i > 0; i--) {
 		struct attachment *attachment = session->attachments[i - 1];
-		int err =
-			attachment->backend == backend ? attachment_disarm(session, attachment, selection, points) : 0;
+		int err;
 
+		if (attachment->backend != backend ||
+		    (selection->is_attachment && selection->attachment != attachment_id(attachment)))
+			continue;
+		err = attachment_disarm(session, attachment, selection, points);
 		if (err)
 			return err;
 	}
@@ -178,11 +183,8 @@ static int session_disarm_locked(struct pp_session *session, const struct backen
 	return backend->remove(session);
 }
 
-int pp_session_disable(struct pp_session *session, pid_t pid, const char *const *patterns, size_t npatterns,
-                       size_t *points)
+static int selection_disarm(struct pp_session *session, const struct selection *selection, size_t *points)
 {
-	const struct selection selection = { pid, patterns, npatterns };
-
 	*points = 0;
 	for (size_t b = 0; b < nbackends; b++) {
 		int err;
@@ -194,12 +196,33 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
 		if (err == -ENOENT && !session->states[b])
 			continue;
 		if (!err)
-			err = session_disarm_locked(session, backends[b], &selection, points);
+			err = session_disarm_locked(session, backends[b], selection, points);
 		if (session->states[b])
 			backends[b]->unlock(session);
 		if (err)
 			return err;
 	}
+	return 0;
+}
+
+int pp_session_disable_attachment(struct pp_session *session, uint32_t attachment, size_t *points)
+{
+	const struct selection selection = { .attachment = attachment, .is_attachment = true };
+	int err = selection_disarm(session, &selection, points);
+
+	if (err || *points)
+		return err;
+	return error_set(ENOENT, "session '%s' has no attachment %u", session->name, attachment);
+}
+
+int pp_session_disable(struct pp_session *session, pid_t pid, const char *const *patterns, size_t npatterns,
+                       size_t *points)
+{
+	const struct selection selection = { .pid = pid, .patterns = patterns, .npatterns = npatterns };
+	int err = selection_disarm(session, &selection, points);
+
+	if (err)
+		return err;
 	if (!*points && pid && session_is_of_other_namespace(session))
 		return error_set(EXDEV,
 		                 "session '%s' has process ids of another pid namespace; disarm without -p, or there",

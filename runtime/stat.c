@@ -9,10 +9,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/file-state.h"
 #include "runtime/process.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
@@ -24,7 +24,7 @@ _Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROC
 
 struct stat_row {
 	const char *probe, *file; /* in a manifest */
-	const char *backend;
+	const char *backend, *build_id;
 	pid_t pid;
 	uint64_t start_time;   /* of the process; 0: not known, or all processes */
 	uint64_t offset, role; /* of the site; not used after rows_merge() */
@@ -35,6 +35,7 @@ struct stat_row {
 	size_t sites, over_budget;
 	double share, limit; /* of the sites over budget */
 	struct pp_counts counts;
+	struct fetch_sample sample;
 	size_t first_share, nshares;
 };
 
@@ -107,6 +108,7 @@ static void row_add(struct stat_row *to, const struct stat_row *from)
 	to->over_budget += from->over_budget;
 	to->counts.hits += from->counts.hits;
 	to->counts.filtered += from->counts.filtered;
+	to->counts.unsampled += from->counts.unsampled;
 	to->counts.idle += from->counts.idle;
 	to->counts.recorded += from->counts.recorded;
 	to->counts.lost += from->counts.lost;
@@ -178,16 +180,6 @@ static void shares_merge(struct pp_stat *stat)
 	rows_find_shares(stat);
 }
 
-static enum pp_file_state file_state(const struct manifest_file *file, const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st))
-		return errno == ENOENT || errno == ENOTDIR ? PP_FILE_DELETED : PP_FILE_PRESENT;
-	/* On some file systems the device differs between stat(2) and maps. The inode is not reused while it is armed. */
-	return st.st_ino == file->inode || st.st_ino == file->real_inode ? PP_FILE_PRESENT : PP_FILE_REPLACED;
-}
-
 /* Sets the rows' life and file_state. Adjacent rows often have the same process or file. */
 static void rows_check_targets(struct pp_stat *stat)
 {
@@ -199,7 +191,7 @@ static void rows_check_targets(struct pp_stat *stat)
 
 		if (row->pid_namespace) /* neither the pid nor the path means the same here */
 			continue;
-		row->file_state = same_file ? last->file_state : file_state(row->of, row->file);
+		row->file_state = same_file ? last->file_state : file_state_read(row->of, row->file);
 		if (last && row->pid && last->pid == row->pid && last->start_time == row->start_time)
 			row->life = last->life;
 		else if (row->pid)
@@ -255,7 +247,9 @@ static void row_init(struct stat_row *row, const struct stat_source *source, uin
 		.file = manifest_string(d, manifest_files(d)[probe->file].path),
 		.of = &manifest_files(d)[probe->file],
 		.backend = source->attachment->backend->name,
+		.build_id = manifest_string(d, manifest_files(d)[probe->file].build_id),
 		.pid = manifest_points(d)[point].pid,
+		.sample = d->sample,
 		.pid_namespace = source->attachment->backend->pid_namespace(source->attachment),
 	};
 }
@@ -435,6 +429,11 @@ const char *pp_stat_backend(const struct pp_stat *stat, size_t row)
 	return stat_row(stat, row)->backend;
 }
 
+const char *pp_stat_build_id(const struct pp_stat *stat, size_t row)
+{
+	return stat_row(stat, row)->build_id;
+}
+
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row)
 {
 	return stat_row(stat, row)->sites;
@@ -468,4 +467,10 @@ size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, do
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts, size_t size)
 {
 	sized_copy(counts, size, &stat_row(stat, row)->counts, sizeof(*counts));
+}
+
+void pp_stat_sample(const struct pp_stat *stat, size_t row, unsigned *every, unsigned *rate)
+{
+	*every = stat_row(stat, row)->sample.every;
+	*rate = stat_row(stat, row)->sample.rate;
 }

@@ -20,6 +20,8 @@ plugindir ?= $(if $(filter /usr /usr/local,$(abspath $(PREFIX))),$(shell $(PLUGI
 $(foreach name,PREFIX DESTDIR bindir libdir includedir datadir mandir,$(if $(word 2,$($(name))),$(error $(name)='$($(name))': \
 	the name of a directory cannot contain spaces)))
 
+MAN1 := $(filter-out $(if $(HAVE_BABELTRACE),,%/probe-report.1),$(wildcard doc/man/*.1))
+
 # The functions that a page of section 3 describes: the names in its NAME section. Each is installed as a link to the page.
 MAN3 := $(wildcard doc/man/*.3)
 man3_names = $(shell sed -n '/^.SH NAME/,/^.SH LIB\|^.SH SYN/p' $(1) | grep -oE '\<pp_[a-z_]+' | grep -vx $(notdir $(1:.3=)))
@@ -34,7 +36,7 @@ filled = sed -e 's|@prefix@|$(PREFIX)|' -e 's|@libdir@|$(patsubst $(PREFIX)/%,$$
 	-e 's|@to_prefix@|$(shell realpath -m --relative-to='$(cmakedir)' '$(PREFIX)')|' $(1)
 
 install: all
-	$(Q)install -d $(addprefix $(DESTDIR),$(bindir) $(libdir)/pkgconfig $(includedir) $(sdtdir)/sys $(mandir)/man1 $(mandir)/man3 \
+	$(Q)install -d $(addprefix $(DESTDIR),$(bindir) $(libdir)/pkgconfig $(includedir) $(sdtdir)/sys $(mandir)/man1 $(mandir)/man3 $(mandir)/man5 \
 		$(plugindir) $(bashdir) $(zshdir) $(cmakedir))
 	$(Q)install -m 755 $(CMDS) $(DESTDIR)$(bindir)
 	$(Q)install -m 755 $(LIB) $(DESTDIR)$(libdir)
@@ -44,8 +46,9 @@ install: all
 	$(Q)$(if $(PLUGIN),install -m 644 $(PLUGIN) $(DESTDIR)$(plugindir)/probepoint.so)
 	$(Q)install -m 644 include/probepoint.h include/probepoint-note.h $(DESTDIR)$(includedir)
 	$(Q)install -m 644 $(wildcard include/sys/*.h) $(DESTDIR)$(sdtdir)/sys
-	$(Q)install -m 644 doc/man/*.1 $(DESTDIR)$(mandir)/man1
+	$(Q)install -m 644 $(MAN1) $(DESTDIR)$(mandir)/man1
 	$(Q)install -m 644 doc/man/*.3 $(DESTDIR)$(mandir)/man3
+	$(Q)install -m 644 doc/man/*.5 $(DESTDIR)$(mandir)/man5
 	$(Q)$(foreach page,$(MAN3),for name in $(call man3_names,$(page)); do \
 		ln -sf $(notdir $(page)) $(DESTDIR)$(mandir)/man3/$$name.3; done;)
 	$(Q)$(call filled,scripts/install/probepoint.pc.in) >$(DESTDIR)$(libdir)/pkgconfig/probepoint.pc
@@ -61,6 +64,7 @@ uninstall:
 		$(plugindir)/probepoint.so $(includedir)/probepoint.h $(includedir)/probepoint-note.h \
 		$(patsubst include/%,$(sdtdir)/%,$(wildcard include/sys/*.h)) \
 		$(patsubst doc/man/%,$(mandir)/man1/%,$(wildcard doc/man/*.1)) \
+		$(patsubst doc/man/%,$(mandir)/man5/%,$(wildcard doc/man/*.5)) \
 		$(foreach page,$(MAN3),$(patsubst %,$(mandir)/man3/%.3,$(basename $(notdir $(page))) $(call man3_names,$(page)))) \
 		$(CMDS:$(B)/bin/%=$(bashdir)/%) $(zshdir)/_probepoint \
 		$(cmakedir)/probepoint-config.cmake $(cmakedir)/probepoint-config-version.cmake)

@@ -4,7 +4,9 @@
 static: $(B)/bin/probepoint-static
 
 STATIC_SRC := $(wildcard cmd/static/*.c)
-STATIC_OBJ := $(STATIC_SRC:%.c=$(B)/obj/%.o) $(CMD_SRC:%.c=$(B)/obj/static/%.o)
+# libbabeltrace2 loads plugins, which a static program cannot do. probe-export is a server of its own.
+STATIC_CMD := $(filter-out cmd/probe-report.c cmd/probe-export.c,$(CMD_SRC))
+STATIC_OBJ := $(STATIC_SRC:%.c=$(B)/obj/%.o) $(STATIC_CMD:%.c=$(B)/obj/static/%.o)
 
 # Each main() gets the name of its command.
 $(B)/obj/static/cmd/%.o: cmd/%.c $(B)/obj/flags
@@ -23,4 +25,4 @@ $(B)/static/libZydis.a: scripts/zydis-static
 $(B)/bin/probepoint-static: $(STATIC_OBJ) $(CMD_SHARED_OBJ) $(LIBA) $(ZYDIS_A)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -static-pie -o $@ $^ $$($(PKG_CONFIG) --static --libs json-c $(LIB_PKGS)) -lstdc++
+	$(Q)$(CC) $(LDFLAGS_ALL) -static-pie -o $@ $^ $$($(PKG_CONFIG) --static --libs $(CMD_PKGS) $(LIB_PKGS)) -lstdc++

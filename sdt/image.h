@@ -47,6 +47,7 @@ struct pp_arg {
 	char *type;
 	char class;                      /* PPN_CLASS_*; PPN_CLASS_NONE: not known */
 	const struct pp_type *described; /* the type or pointed-to type; NULL: not known */
+	uint16_t length;                 /* 0, or 1 + the index of the argument that is the length of this string */
 };
 
 struct pp_site {
@@ -101,6 +102,7 @@ struct pp_image {
 	const char *dropped; /* the one warning that is harmless: notes whose code the linker dropped; may be NULL */
 	struct image_symbols *symbols; /* see symbols.c */
 	struct image_dwarf *dwarf;     /* see dwarf.h */
+	struct image_cfi *cfi;         /* see cfi.h */
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;
 		unsigned flags; /* PF_* */

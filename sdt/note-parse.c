@@ -160,6 +160,11 @@ static int signature_add(struct note_walk *walk, uint64_t at, const char *fixed,
 	if (strings < end && (size_t)(end - strings) > 9u * (uint8_t)*strings) {
 		s.ntypes = (uint8_t)*strings;
 		s.types = strings + 1;
+		strings = s.types + 9 * s.ntypes;
+		if (strings < end && (size_t)(end - strings) > 2u * (uint8_t)*strings) {
+			s.nstrings = (uint8_t)*strings;
+			s.strings = strings + 1;
+		}
 	}
 
 	if (ALLOC_GROW(walk->notes->signatures, walk->notes->nsignatures + 1, walk->signatures_room))

@@ -45,6 +45,8 @@ struct note_signature { /* PPN_SIGNATURE, or of PPN_SIGNATURES */
 	size_t length;                        /* bytes of the strings from function on */
 	const char *types;                    /* ntypes entries of u8 argument, u64 key */
 	uint8_t ntypes;
+	const char *strings; /* nstrings entries of u8 argument, u8 argument that is its length */
+	uint8_t nstrings;
 	bool disputed; /* another note has the same key and differs, so neither is used */
 };
 

@@ -9,6 +9,7 @@
 #include "sdt/overlayfs.h"
 #include "sdt/probes.h"
 #include "sdt/cxx-name.h"
+#include "sdt/cfi.h"
 #include "sdt/dwarf.h"
 #include "sdt/symbols.h"
 
@@ -116,7 +117,8 @@ static int image_new(const struct elf_file *file, struct pp_image **result)
 	image->path = arena_strndup(&image->arena, file->path, strlen(file->path));
 	image->symbols = symbols_new();
 	image->dwarf = dwarf_new();
-	if (!image->path || !image->symbols || !image->dwarf)
+	image->cfi = cfi_new();
+	if (!image->path || !image->symbols || !image->dwarf || !image->cfi)
 		return error_nomem();
 	image->device = file->stat.st_dev;
 	image->inode = file->stat.st_ino;
@@ -202,6 +204,7 @@ void pp_image_free(struct pp_image *image)
 		return;
 	symbols_free(image->symbols);
 	dwarf_free(image->dwarf);
+	cfi_free(image->cfi);
 	arena_release(&image->arena);
 	free(image);
 }

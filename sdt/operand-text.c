@@ -79,9 +79,8 @@ static const char *operand_take_symbol(const struct pp_image *image, const char 
 		return "its symbol is too long";
 	memcpy(name, *text, (size_t)(end - *text));
 	name[end - *text] = '\0';
-	err = image_symbol(image, name, &symbol);
-	if (!err && is_gotoff)
-		err = image_symbol(image, "_GLOBAL_OFFSET_TABLE_", &got);
+	err = is_gotoff ? image_symbol(image, "_GLOBAL_OFFSET_TABLE_", &got) : 0;
+	err = err ? err : image_symbol(image, name, &symbol);
 	if (err) {
 		snprintf(why, OPERAND_WHY, "%s",
 		         err == -ENOENT && *name == '.' ? "a local label, which no symbol table has" : pp_error());

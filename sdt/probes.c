@@ -442,6 +442,36 @@ static void probe_describe_args(struct probe_builder *m, struct pp_probe *probe,
 	}
 }
 
+/* Returns the index in probe->args of an argument of the signature; -1 if it is not among them. */
+static int probe_arg_index(const struct pp_probe *probe, const struct note_signature *s, unsigned wanted)
+{
+	const char *text = s->args;
+	size_t nth = 0;
+
+	for (unsigned arg = 0; arg < s->nargs && nth < probe->nargs; arg++, text += strlen(text) + 1) {
+		if (arg == wanted)
+			return *text == PPN_CLASS_NONE ? -1 : (int)nth;
+		nth += *text != PPN_CLASS_NONE;
+	}
+	return -1;
+}
+
+/* Makes arguments strings whose length is another argument. */
+static void probe_set_lengths(struct pp_probe *probe, const struct note_signature *s)
+{
+	for (unsigned i = 0; i < s->nstrings; i++) {
+		int string = probe_arg_index(probe, s, (uint8_t)s->strings[2 * i]);
+		int length = probe_arg_index(probe, s, (uint8_t)s->strings[2 * i + 1]);
+		char class = string < 0 ? PPN_CLASS_NONE : probe->args[string].class;
+
+		if (length < 0 || (class != PPN_CLASS_POINTER && class != PPN_CLASS_STRING) ||
+		    (probe->args[length].class != PPN_CLASS_SIGNED && probe->args[length].class != PPN_CLASS_UNSIGNED))
+			continue;
+		probe->args[string].class = PPN_CLASS_STRING;
+		probe->args[string].length = (uint16_t)(length + 1);
+	}
+}
+
 static int probe_name_args(struct probe_builder *m, struct pp_probe *probe, const struct probe_facts *facts)
 {
 	const char *ending = probe_name_ending(probe->name);
@@ -460,7 +490,11 @@ static int probe_name_args(struct probe_builder *m, struct pp_probe *probe, cons
 	if (err)
 		return err;
 	if (noperands <= probe->nargs) {
-		probe_describe_args(m, probe, s, s->kind == PPN_KIND_FUNCTION && strcmp(ending, "__entry"));
+		bool is_result = s->kind == PPN_KIND_FUNCTION && strcmp(ending, "__entry");
+
+		probe_describe_args(m, probe, s, is_result);
+		if (!is_result)
+			probe_set_lengths(probe, s);
 		return 0;
 	}
 	image_warn(m->image, "the signature of %s:%s, %s, is not used: the probe has %zu operand%s", probe->provider,

@@ -158,7 +158,8 @@ int signature_unnamed(struct pp_image *image, struct pp_probe *probe, size_t n)
 	if (!args) { /* shared by all probes */
 		args = arena_alloc(&image->arena, OPERANDS_MAX * sizeof(*args));
 		for (size_t i = 0; args && i < OPERANDS_MAX; i++) {
-			args[i] = (struct pp_arg){ arena_printf(&image->arena, "arg%zu", i), "", PPN_CLASS_NONE, NULL };
+			args[i] = (struct pp_arg){ arena_printf(&image->arena, "arg%zu", i), "", PPN_CLASS_NONE, NULL,
+				                   0 };
 			if (!args[i].name)
 				args = NULL;
 		}

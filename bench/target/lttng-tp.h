@@ -11,6 +11,7 @@
 
 TRACEPOINT_EVENT(bench, two, TP_ARGS(long, a, long, b),
                  TP_FIELDS(ctf_integer(long, a, a) ctf_integer(long, b, b)))
+TRACEPOINT_EVENT(bench, pair, TP_ARGS(int, a, int, b), TP_FIELDS(ctf_integer(int, a, a) ctf_integer(int, b, b)))
 
 #endif
 

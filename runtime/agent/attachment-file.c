@@ -135,6 +135,7 @@ static void file_put_programs(char *bytes, const struct agent_attachment *s, con
 			                      .role = from->role,
 			                      .match = from->match,
 			                      .nkey = (uint32_t)from->nkey,
+			                      .sample = from->sample,
 			                      .literal = literal,
 			                      .nliterals = (uint32_t)from->nliterals,
 			                      .nargs = (uint32_t)from->nargs };
@@ -176,7 +177,8 @@ static void file_put_points(struct agent_file *file, const struct file_parts *pa
 }
 
 int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
-                    const struct arm_options *options, struct arm_point *const *points, size_t npoints)
+                    const struct arm_options *options, uint32_t ring_size, struct arm_point *const *points,
+                    size_t npoints)
 {
 	struct agent_attachment s;
 	struct file_parts parts = { 0 };
@@ -188,6 +190,7 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 		goto out;
 	s = file_layout(&parts, manifest, flags);
 	s.cells = manifest->ngroups ? options->cells : 0;
+	s.ring_size = ring_size;
 	s.flight = (uint32_t)((options->flight + AGENT_FLIGHT_SLOT - 1) / AGENT_FLIGHT_SLOT);
 	if (s.size > AGENT_ATTACHMENT_SIZE_MAX) {
 		err = error_set(EFBIG,

@@ -18,7 +18,8 @@ struct agent_file {
  * ended. The caller releases the file.
  */
 int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
-                    const struct arm_options *options, struct arm_point *const *points, size_t npoints);
+                    const struct arm_options *options, uint32_t ring_size, struct arm_point *const *points,
+                    size_t npoints);
 /* Reads and checks segment-N. Returns 0 or an error with a message. The caller releases the file. */
 int agent_file_read(const struct agent_dir *dir, uint32_t number, struct agent_file *file);
 int agent_file_write(const struct agent_dir *dir, const struct agent_file *file);

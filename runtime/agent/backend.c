@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The agent backend: arming, disarming and counts. session.c says how a session is kept. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +38,31 @@ static int check_overwrite(const struct pp_session *session, bool overwrite)
 	return 0;
 }
 
+/*
+ * Sets *size to that of the session's rings, which later attachments must agree with. wanted: 0 for that of the session, or the
+ * default.
+ */
+static int session_ring_size(const struct pp_session *session, size_t wanted, uint32_t *size)
+{
+	*size = wanted ? (uint32_t)wanted : AGENT_RING_SIZE;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+		uint32_t has;
+
+		if (attachment->backend != &backend_agent || !agent_loaded(attachment))
+			continue;
+		has = agent_loaded(attachment)->file.attachment->ring_size;
+		if (wanted && has != wanted)
+			return error_set(
+				EEXIST,
+				"session '%s' has buffers of %u bytes for each thread, which applies to the whole "
+				"session; use another session (-s)",
+				session->name, has);
+		*size = has;
+	}
+	return 0;
+}
+
 static uint32_t attachment_flags(const struct arm_options *options)
 {
 	uint32_t flags = 0;
@@ -56,8 +83,12 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
                         const struct arm_options *options, struct arm_point *const *points, size_t npoints)
 {
 	const struct agent_dir *dir = &loaded->session->dir;
-	int err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options, points, npoints);
+	uint32_t ring_size;
+	int err = session_ring_size(session, options->buffer, &ring_size);
 
+	if (!err)
+		err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options, ring_size, points,
+		                      npoints);
 	if (err)
 		return err;
 	if (session_interrupted(session))
@@ -188,7 +219,7 @@ static int agent_disarm(struct pp_session *session, struct attachment *attachmen
 
 static uint64_t count_hits(const struct agent_count *c)
 {
-	return c->filtered + c->idle + c->recorded + c->lost;
+	return c->filtered + c->unsampled + c->idle + c->recorded + c->lost;
 }
 
 struct hits_report {
@@ -251,6 +282,7 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 	}
 	*counts = (struct pp_counts){ .hits = count_hits(c),
 		                      .filtered = c->filtered,
+		                      .unsampled = c->unsampled,
 		                      .idle = c->idle,
 		                      .recorded = c->recorded,
 		                      .lost = c->lost,
@@ -258,6 +290,64 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 	/* The calls that this point ends are not in flight any more. The sum over all points of the call is 0 or more. */
 	if (manifest_point_role(&manifest_points(attachment->manifest)[point]) == SITE_LEAVE)
 		counts->under_way = -counts->hits;
+}
+
+/* A file layout-N-PID. */
+struct layout_search {
+	uint32_t number;
+	pid_t pid; /* 0: not found */
+};
+
+static int layout_note(uint32_t number, pid_t pid, void *arg)
+{
+	struct layout_search *search = arg;
+
+	if (number == search->number)
+		search->pid = pid;
+	return search->pid != 0;
+}
+
+/* A process that has no file has the code of a process of the same image, which it was forked from or has forked. */
+static int agent_layout_load(const struct attachment *attachment, pid_t pid, uint64_t exec, char **text)
+{
+	const struct agent_dir *dir = &agent_loaded(attachment)->session->dir;
+	struct layout_search search = { layout_number(exec), 0 };
+	char wanted[48];
+	size_t size;
+	void *bytes;
+	int err = agent_dir_read(dir, "layout", search.number, pid, 2 * LAYOUT_SIZE_MAX, &bytes, &size);
+
+	*text = NULL;
+	if (err == -ENOENT) {
+		agent_dir_each_file(dir, "layout", layout_note, &search);
+		err = search.pid ? agent_dir_read(dir, "layout", search.number, search.pid, 2 * LAYOUT_SIZE_MAX, &bytes,
+		                                  &size)
+		                 : -ENOENT;
+	}
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	*text = strndup(bytes, size);
+	free(bytes);
+	if (!*text)
+		return error_nomem();
+	snprintf(wanted, sizeof(wanted), LAYOUT_EXEC "%" PRIu64 "\n", exec);
+	if (strncmp(*text, wanted, strlen(wanted))) { /* another image of the process, or damaged */
+		free(*text);
+		*text = NULL;
+	}
+	return 0;
+}
+
+static void agent_layout_store(const struct attachment *attachment, pid_t pid, uint64_t exec, const char *text)
+{
+	bool has_head = !strncmp(text, LAYOUT_EXEC, strlen(LAYOUT_EXEC));
+	char *whole;
+	int n = has_head ? asprintf(&whole, "%s", text) : asprintf(&whole, LAYOUT_EXEC "%" PRIu64 "\n%s", exec, text);
+
+	if (n < 0)
+		return;
+	agent_dir_write(&agent_loaded(attachment)->session->dir, "layout", layout_number(exec), pid, whole, (size_t)n);
+	free(whole);
 }
 
 static int agent_aggregates(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg)
@@ -312,6 +402,8 @@ const struct backend backend_agent = {
 	.counts = agent_counts,
 	.processes = agent_processes,
 	.aggregates = agent_aggregates,
+	.layout_load = agent_layout_load,
+	.layout_store = agent_layout_store,
 	.start_time = agent_start_time,
 	.pid_namespace = backend_shares_pids,
 	.uncounted = agent_uncounted,

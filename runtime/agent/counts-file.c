@@ -11,6 +11,7 @@ void counts_add(struct agent_count *to, const struct agent_count *from, uint32_t
 	for (uint32_t i = 0; i < n; i++) {
 		to[i].recorded += from[i].recorded;
 		to[i].filtered += from[i].filtered;
+		to[i].unsampled += from[i].unsampled;
 		to[i].idle += from[i].idle;
 		to[i].unmatched += from[i].unmatched;
 		to[i].lost += from[i].lost;
@@ -20,7 +21,8 @@ void counts_add(struct agent_count *to, const struct agent_count *from, uint32_t
 static bool counts_are_zero(const struct agent_count *counts, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		if (counts[i].recorded | counts[i].filtered | counts[i].idle | counts[i].lost | counts[i].unmatched)
+		if (counts[i].recorded | counts[i].filtered | counts[i].idle | counts[i].lost | counts[i].unmatched |
+		    counts[i].unsampled)
 			return false;
 	return true;
 }

@@ -23,20 +23,21 @@
 #include "runtime/record.h"
 
 #define SLOT_ROOM (AGENT_FLIGHT_SLOT - sizeof(struct agent_flight_slot))
+_Static_assert(SLOT_ROOM <= AGENT_RING_SIZE_MIN, "memory for the entries of a ring has room for those of a slot");
 
 /* The entries of a ring or of a slot. */
 struct entries {
 	uint64_t begin; /* the position of the first byte */
 	size_t size;
-	_Alignas(8) unsigned char bytes[AGENT_RING_SIZE + AGENT_RING_SLACK];
+	unsigned char *bytes; /* room for those of a ring, and of a slot */
 };
 
 /* What the flight recorder is read into. */
 struct flight_work {
 	const struct mapped_shm *shm;
 	const struct flight_reading *reading;
-	uint64_t now; /* ns; no record that was copied is later */
-	uint64_t ring[(AGENT_RING_SIZE + AGENT_RING_SLACK) / 8];
+	uint64_t now;   /* ns; no record that was copied is later */
+	uint64_t *ring; /* a copy of a ring's memory */
 	struct entries entries;
 	uint64_t read_from[]; /* of each ring: positions from here on were read in the ring */
 };
@@ -104,9 +105,14 @@ static int entries_give(struct flight_work *w, uint64_t from, uint64_t until, ui
 
 /* ---- rings ---- */
 
-static size_t ring_offset(uint64_t position)
+static size_t ring_bytes(const struct mapped_shm *shm)
 {
-	return position & (AGENT_RING_SIZE - 1) & ~7ull;
+	return (size_t)shm->ring_size + AGENT_RING_SLACK;
+}
+
+static size_t ring_offset(const struct mapped_shm *shm, uint64_t position)
+{
+	return position & (shm->ring_size - 1) & ~7ull;
 }
 
 /*
@@ -117,7 +123,7 @@ static void ring_copy(const struct mapped_shm *shm, uint32_t ring, uint64_t *to)
 {
 	const uint64_t *from = (const uint64_t *)shm_data(shm, ring);
 
-	for (size_t i = 0; i < (AGENT_RING_SIZE + AGENT_RING_SLACK) / 8; i++)
+	for (size_t i = 0; i < ring_bytes(shm) / 8; i++)
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_ACQUIRE);
 }
 
@@ -132,8 +138,8 @@ static void ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t fro
 	to->begin = from;
 	to->size = 0;
 	while (from != head) {
-		const unsigned char *at = (const unsigned char *)w->ring + ring_offset(from);
-		uint64_t word = w->ring[ring_offset(from) / 8], left = (head - from) / 8, words;
+		const unsigned char *at = (const unsigned char *)w->ring + ring_offset(w->shm, from);
+		uint64_t word = w->ring[ring_offset(w->shm, from) / 8], left = (head - from) / 8, words;
 
 		if (word >= AGENT_WORD_TIME)
 			words = record_words((const struct record *)at);
@@ -144,8 +150,8 @@ static void ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t fro
 		if (!words || words > left || words > RECORD_SIZE_MAX / 8)
 			return;
 		if (word < AGENT_WORD_SKIP &&
-		    __atomic_load_n((const uint64_t *)(shm_data(w->shm, ring) + ring_offset(from)), __ATOMIC_ACQUIRE) !=
-		            word)
+		    __atomic_load_n((const uint64_t *)(shm_data(w->shm, ring) + ring_offset(w->shm, from)),
+		                    __ATOMIC_ACQUIRE) != word)
 			return;
 		memcpy(to->bytes + to->size, at, 8 * words);
 		to->size += 8 * words;
@@ -171,7 +177,7 @@ static int flight_read_ring(struct flight_work *w, uint32_t ring)
 	kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE);
 	w->read_from[ring] = kept;
 	/* The thread may have dropped all of these meanwhile. */
-	if (head - kept > AGENT_RING_SIZE || (head | kept) & 7)
+	if (head - kept > w->shm->ring_size || (head | kept) & 7)
 		return 0;
 	ring_take_entries(w, ring, kept, head);
 	return entries_give(w, kept, head, tid, comm);
@@ -266,10 +272,16 @@ int flight_read(const struct mapped_shm *shm, const struct flight_reading *readi
 		return error_nomem();
 	w->shm = shm;
 	w->reading = reading;
+	w->ring = malloc(ring_bytes(shm));
+	w->entries.bytes = malloc(ring_bytes(shm));
+	if (!w->ring || !w->entries.bytes)
+		err = error_nomem();
 	for (uint32_t i = 0; i < shm->nrings && !err; i++)
 		err = flight_read_ring(w, i);
 	if (!err)
 		err = flight_read_slots(w);
+	free(w->entries.bytes);
+	free(w->ring);
 	free(w);
 	return err;
 }

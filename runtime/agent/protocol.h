@@ -6,6 +6,7 @@
  *     STATE/agents/PID            SOCK_SEQPACKET socket of each agent that is awake
  *     STATE/SESSION/segment-N     struct agent_attachment, ...: what one command armed
  *     STATE/SESSION/counts-N-PID  struct agent_counts, ...: what a process counted
+ *     STATE/SESSION/layout-N-PID  text: which code the process mapped, if the session has stacks; N: layout_number()
  *     STATE/SESSION/child-N-PID   struct agent_child: the ancestor because of which a child is armed
  *     STATE/SESSION/reader        locked by flock(2) while a controller reads the session's records
  *
@@ -54,8 +55,10 @@ struct agent_attachment {
 	uint64_t literals_at;  /* struct fetch_literal[nliterals] */
 	uint64_t on_at;        /* u8[npoints of the manifest]: 1 armed, 0 disarmed */
 	uint32_t nprocesses, nprograms, nsteps, nliterals;
-	uint32_t cells;  /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
-	uint32_t flight; /* slots of the session's flight recorder, equal in all its attachments; 0: it is not one */
+	uint32_t cells;     /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
+	uint32_t ring_size; /* of the session's rings, a power of two; equal in all attachments of a session */
+	uint32_t flight;    /* slots of the session's flight recorder, equal in all its attachments; 0: it is not one */
+	uint32_t reserved;
 };
 
 /*
@@ -71,6 +74,7 @@ struct agent_process {
 struct agent_program {
 	uint32_t step, nsteps, npredicate, naggregate;
 	uint32_t role, match, nkey;
+	struct fetch_sample sample;
 	uint32_t literal, nliterals;
 	uint32_t nargs, aggregate; /* aggregate: index in the manifest, if naggregate is not 0 */
 	uint8_t kind[RECORD_ARGS_MAX], size[RECORD_ARGS_MAX];
@@ -89,18 +93,31 @@ struct agent_child {
 	uint64_t start_time;    /* of pid */
 };
 
+/*
+ * layout-N-PID has a line LAYOUT_EXEC with the number agg_stack.exec, then lines of /proc/PID/maps: the executable mappings that
+ * the process image was seen to have. The agent writes it when it arms sites and when the process exits; the controller adds
+ * what it sees.
+ */
+#define LAYOUT_EXEC "exec "
+
+static inline uint32_t layout_number(uint64_t exec)
+{
+	return (uint32_t)(exec >> 4) & 0x0fffffff;
+}
+
 /* ---- counts of a process that has ended ------------------------------------- */
 
 #define AGENT_COUNTS_MAGIC 0x74637070u /* "ppct" */
 
 /*
- * The number of hits is the sum of the first four. For a point that begins calls they are something else: calls that the
+ * The number of hits is the sum of all but unmatched. For a point that begins calls they are something else: calls that the
  * process follows, calls that were abandoned, 0, and calls that were missed. Calls in flight are those that were followed,
  * less those that were abandoned and the hits of the points that end them.
  */
 struct agent_count {
 	uint64_t recorded, filtered, idle, lost;
 	uint64_t unmatched; /* of a point that ends calls: ends whose begin was not seen, which are not hits */
+	uint64_t unsampled;
 };
 
 struct agent_counts {
@@ -123,7 +140,9 @@ struct agent_counts {
 
 #define AGENT_RINGS 256
 #define AGENT_SLOTS (128u << 10)
-#define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
+#define AGENT_RING_SIZE (256u << 10) /* bytes of records of a ring by default; a power of two */
+#define AGENT_RING_SIZE_MIN (64u << 10)
+#define AGENT_RING_SIZE_MAX (64u << 20)
 #define AGENT_RING_SLACK (52u << 10) /* for a record that begins before the end of the ring and ends after it */
 #define AGENT_TABLES 64              /* attachments with aggregates, at most */
 #define AGENT_CELLS (2u << 20)       /* of all tables */
@@ -170,9 +189,10 @@ struct agent_shm {
 	uint64_t tables_at;      /* struct agent_table[ntables] */
 	uint64_t cells_at;       /* struct agent_cell[ncells]: of threads without a ring, and those that rings lack */
 	uint64_t cells_in_ring;  /* offset in a ring: struct agent_cell[ncells_in_ring] */
-	uint32_t ntables, ncells, ncells_in_ring, reserved0;
-	shared32 nused; /* slots used so far */
-	shared32 moved; /* 1: the process continues in another region; ask for it again */
+	uint32_t ntables, ncells, ncells_in_ring;
+	uint32_t ring_size; /* bytes of records of a ring, a power of two */
+	shared32 nused;     /* slots used so far */
+	shared32 moved;     /* 1: the process continues in another region; ask for it again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
 	shared32 overwrite;           /* 1: new records replace the oldest ones; AGENT_FLIGHT */
@@ -268,7 +288,7 @@ enum agent_ring_state {
 };
 
 /*
- * The records of a ring lie at data + (position & (AGENT_RING_SIZE - 1)), from position `tail` to `head`. The first
+ * The records of a ring lie at data + (position & (ring_size - 1)), from position `tail` to `head`. The first
  * word of each is one of:
  *
  *     0                   reserved space that nothing has been written to yet
@@ -300,7 +320,7 @@ struct agent_ring {
 	uint32_t reserved0;
 	uint64_t reserved1;
 	_Alignas(64) shared64 head; /* the thread's */
-	/* The controller's: tail + AGENT_RING_SIZE. It is 0 before the ring is first taken, then AGENT_RING_SIZE. */
+	/* The controller's: tail + ring_size. It is 0 before the ring is first taken, then ring_size. */
 	_Alignas(64) shared64 limit;
 	shared64 taken; /* in a region that is overwritten: records before this position were read or are lost */
 };
@@ -449,11 +469,11 @@ struct agent_point_state {
 	uint8_t found[10]; /* with AGENT_BYTES */
 };
 
-_Static_assert(sizeof(struct agent_attachment) == 96 && sizeof(struct agent_process) == 16 &&
-                       sizeof(struct agent_program) == 92 && sizeof(struct fetch_step) == 16 &&
+_Static_assert(sizeof(struct agent_attachment) == 104 && sizeof(struct agent_process) == 16 &&
+                       sizeof(struct agent_program) == 100 && sizeof(struct fetch_step) == 16 &&
                        sizeof(struct fetch_literal) == 65,
                "layout of attachment files");
-_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 40, "layout of counts");
+_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 48, "layout of counts");
 _Static_assert(sizeof(struct agent_table) == 48 && sizeof(struct agent_cell) == 32, "layout of aggregates");
 _Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_flight_slot) == 64 &&
                        sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,

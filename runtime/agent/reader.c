@@ -27,15 +27,17 @@
 #define RECORD_NS 2000000000ull /* recording continues for so long after record_until was last moved */
 #define LATE_NS 2000000ull      /* a record that comes at most this late is still put in order */
 #define REFRESH_NS 200000000ull /* processes are looked for at least this often */
-#define PASS_NS 1000000ull      /* passes are made this often while records are taken ... */
+#define PASS_NS 400000ull       /* passes are made this often while records are taken ... */
 #define QUEUED_MAX (32u << 20)  /* ... unless so many bytes are queued */
 #define PAUSE_NS 1000000        /* between passes that find nothing */
+#define CLOCK_RECORDS 64        /* the clock is read once for so many records, because that takes as long as a record */
 
 struct agent_reader {
 	struct agent_session *session;
 	int lock;                      /* descriptor that holds the lock of the session's reader file */
 	uint64_t extended;             /* ns: when record_until was last moved */
 	uint64_t passed;               /* ns: the last pass */
+	unsigned given;                /* records that were given out since the clock was read */
 	struct timespec socket_change; /* mtime of the agents' directory */
 	struct record_clock clock;
 	struct record_merge merge;
@@ -183,11 +185,14 @@ int agent_reader_next(void *reader, const struct record_thread **thread, const s
 	struct agent_reader *r = reader;
 	int got;
 
-	if (r->merge.nbytes < QUEUED_MAX && clock_ns() - r->passed > PASS_NS) {
-		int err = reader_pass(r);
+	if (r->given++ == CLOCK_RECORDS || !reader_has_ordered(r)) {
+		r->given = 0;
+		if (r->merge.nbytes < QUEUED_MAX && clock_ns() - r->passed > PASS_NS) {
+			int err = reader_pass(r);
 
-		if (err)
-			return err;
+			if (err)
+				return err;
+		}
 	}
 	got = reader_wait(r);
 	if (got <= 0)

@@ -23,9 +23,10 @@
 #include "runtime/backend.h"
 #include "runtime/record.h"
 
-#define STUCK_NS 2000000000ull /* a record that is unfinished for so long is skipped if others follow it */
-#define COPY_SIZE 2048         /* bytes to copy at a time, about */
-#define TRIES 64               /* copies in vain before the next ring gets its turn */
+#define STUCK_NS 2000000000ull           /* a record that is unfinished for so long is skipped if others follow it */
+#define GIVE_SIZE (AGENT_RING_SIZE / 16) /* bytes that were read are given back to the thread in such portions */
+#define COPY_SIZE 2048                   /* bytes to copy at a time, about */
+#define TRIES 64                         /* copies in vain before the next ring gets its turn */
 
 struct ring_state {
 	uint32_t index;
@@ -53,18 +54,39 @@ static uint64_t ring_word(const struct rings *rings, const struct ring_state *ri
 {
 	const unsigned char *data = shm_data(rings->shm, ring->index);
 
-	return __atomic_load_n((const uint64_t *)(data + (position & (AGENT_RING_SIZE - 1) & ~7ull)), __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const uint64_t *)(data + (position & (rings->shm->ring_size - 1) & ~7ull)),
+	                       __ATOMIC_ACQUIRE);
 }
 
 static const unsigned char *ring_at(const struct rings *rings, const struct ring_state *ring, uint64_t position)
 {
-	return shm_data(rings->shm, ring->index) + (position & (AGENT_RING_SIZE - 1) & ~7ull);
+	return shm_data(rings->shm, ring->index) + (position & (rings->shm->ring_size - 1) & ~7ull);
 }
 
-/* Clears words at the tail. */
-static void ring_zero(const struct rings *rings, const struct ring_state *ring, size_t words)
+/* A part of a ring that was read, and is to be cleared. */
+struct ring_part {
+	unsigned char *at;
+	size_t size;
+};
+
+static void ring_part_clear(struct ring_part *part)
 {
-	memset(shm_data(rings->shm, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
+	if (part->size)
+		memset(part->at, 0, part->size);
+	part->size = 0;
+}
+
+/* Adds words at the tail to what is to be cleared. */
+static void ring_part_add(struct ring_part *part, const struct rings *rings, const struct ring_state *ring,
+                          size_t words)
+{
+	unsigned char *at = shm_data(rings->shm, ring->index) + (ring->tail & (rings->shm->ring_size - 1));
+
+	if (part->at + part->size != at)
+		ring_part_clear(part);
+	if (!part->size)
+		part->at = at;
+	part->size += 8 * words;
 }
 
 static void ring_give_up(struct ring_state *ring, struct rings_pass *pass)
@@ -153,6 +175,10 @@ static bool rings_slot_at(struct rings *rings, uint32_t slot, uint64_t time, str
 	struct agent_slot *before = &rings->slots[slot];
 	struct agent_slot now = shm_slot(rings->shm, slot), again;
 
+	if (!memcmp(&now, before, sizeof(now)) && now.since && now.since <= time) {
+		*meant = now;
+		return true;
+	}
 	for (int try = 0; try < 100; try++) {
 		again = shm_slot(rings->shm, slot);
 		if (!memcmp(&now, &again, sizeof(now)))
@@ -208,7 +234,7 @@ static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings
 
 /* Reads what begins at the tail. Returns how many words to move on, 0 to stop here, or -ENOMEM. */
 static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struct rings_pass *pass, uint64_t head,
-                             bool ended)
+                             bool ended, struct ring_part *part)
 {
 	const unsigned char *at = ring_at(rings, ring, ring->tail);
 	uint64_t word = ring_word(rings, ring, ring->tail);
@@ -240,32 +266,43 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 	}
 	/* Reserved space that nothing was written to is zero, and may be longer than the slack after the end. */
 	if (word)
-		ring_zero(rings, ring, words);
+		ring_part_add(part, rings, ring, words);
 	return (ssize_t)words;
+}
+
+/* Gives the space before the tail back to the thread. Returns the tail. */
+static uint64_t ring_give_back(const struct rings *rings, const struct ring_state *ring, struct agent_ring *header,
+                               struct ring_part *part)
+{
+	ring_part_clear(part);
+	__atomic_store_n(&header->limit, ring->tail + rings->shm->ring_size, __ATOMIC_RELEASE);
+	return ring->tail;
 }
 
 static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings_pass *pass)
 {
 	struct agent_ring *header = shm_ring(rings->shm, ring->index);
 	uint32_t state = __atomic_load_n(&header->state, __ATOMIC_ACQUIRE);
-	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE), began = ring->tail;
+	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE), began = ring->tail, given = began;
+	struct ring_part part = { NULL, 0 };
 	ssize_t words = 0;
 
-	if (head - ring->tail > AGENT_RING_SIZE || head & 7) {
+	if (head - ring->tail > rings->shm->ring_size || head & 7) {
 		ring_give_up(ring, pass);
 		return 0;
 	}
 	ring_read_owner(rings, ring, header);
 	while (ring->tail != head) {
-		words = ring_read_one(rings, ring, pass, head, pass->ended || state != AGENT_RING_TAKEN);
+		words = ring_read_one(rings, ring, pass, head, pass->ended || state != AGENT_RING_TAKEN, &part);
 		if (words <= 0)
 			break;
 		ring->tail += 8 * (uint64_t)words;
+		if (ring->tail - given >= GIVE_SIZE)
+			given = ring_give_back(rings, ring, header, &part);
 	}
-	if (ring->tail != began) {
-		__atomic_store_n(&header->limit, ring->tail + AGENT_RING_SIZE, __ATOMIC_RELEASE);
-		pass->nactive++;
-	}
+	if (ring->tail != given)
+		ring_give_back(rings, ring, header, &part);
+	pass->nactive += ring->tail != began;
 	return words < 0 ? (int)words : 0;
 }
 
@@ -340,7 +377,7 @@ static enum copy_result ring_take_copy(struct rings *rings, struct ring_state *r
 
 	ring->tail = taken;
 	ring_read_owner(rings, ring, header);
-	if (head - taken > AGENT_RING_SIZE || (head | taken) & 7 ||
+	if (head - taken > rings->shm->ring_size || (head | taken) & 7 ||
 	    !ring_copy_records(rings, ring, pass, copy, head, pass->ended || state != AGENT_RING_TAKEN)) {
 		if (__atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) != taken || ring_head_moved(rings, ring, head))
 			return COPY_VOID;
@@ -362,7 +399,7 @@ static int ring_drain_overwritten(struct rings *rings, struct ring_state *ring, 
 	size_t done = 0;
 	int err = 0;
 
-	while (tries < TRIES && done < AGENT_RING_SIZE && !err) {
+	while (tries < TRIES && done < rings->shm->ring_size && !err) {
 		struct ring_copy copy;
 		enum copy_result result = ring_take_copy(rings, ring, pass, &copy);
 
@@ -388,7 +425,7 @@ static uint64_t ring_waiting(const struct rings *rings, const struct ring_state 
 	const struct agent_ring *header = shm_ring(rings->shm, ring->index);
 	uint64_t left = (__atomic_load_n(&header->head, __ATOMIC_ACQUIRE) - ring->tail) / 8, at = ring->tail, n = 0;
 
-	while (left && left <= AGENT_RING_SIZE / 8) {
+	while (left && left <= rings->shm->ring_size / 8) {
 		uint64_t word = ring_word(rings, ring, at), words;
 
 		if (word < AGENT_WORD_SKIP)
@@ -424,7 +461,7 @@ static void ring_begin(const struct rings *rings, struct ring_state *ring, const
 	const struct agent_ring *header = shm_ring(rings->shm, ring->index);
 	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
 	uint64_t limit = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE);
-	uint64_t tail = limit ? limit - AGENT_RING_SIZE : 0; /* limit 0: the ring was never taken */
+	uint64_t tail = limit ? limit - rings->shm->ring_size : 0; /* limit 0: the ring was never taken */
 	uint64_t read = before && ring->index < before->shm->nrings ? before->states[ring->index].tail : tail;
 
 	ring->tail = read - tail <= head - tail ? read : tail;

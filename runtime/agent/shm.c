@@ -43,8 +43,9 @@ static bool shm_layout_fits(const struct agent_shm *h, uint64_t size)
 	       !(h->ring_stride & 63) && shm_part_fits(h->overflow_at, h->nslots, sizeof(struct agent_count), size) &&
 	       h->counts_in_ring >= sizeof(struct agent_ring) &&
 	       shm_part_fits(h->counts_in_ring, h->nslots, sizeof(struct agent_count), h->ring_stride) &&
-	       h->data_in_ring >= sizeof(struct agent_ring) &&
-	       shm_part_fits(h->data_in_ring, 1, AGENT_RING_SIZE + AGENT_RING_SLACK, h->ring_stride) &&
+	       h->data_in_ring >= sizeof(struct agent_ring) && h->ring_size >= AGENT_RING_SIZE_MIN &&
+	       h->ring_size <= AGENT_RING_SIZE_MAX && !(h->ring_size & (h->ring_size - 1)) &&
+	       shm_part_fits(h->data_in_ring, 1, (uint64_t)h->ring_size + AGENT_RING_SLACK, h->ring_stride) &&
 	       h->flight_slots <= AGENT_FLIGHT_MAX && !(h->flight_at & 63) &&
 	       shm_part_fits(h->flight_at, h->flight_slots, AGENT_FLIGHT_SLOT, size) && shm_tables_fit(h, size);
 }
@@ -99,6 +100,7 @@ int shm_map(struct mapped_shm *shm, int fd, pid_t pid)
 		.ring_stride = h.ring_stride,
 		.counts_in_ring = h.counts_in_ring,
 		.data_in_ring = h.data_in_ring,
+		.ring_size = h.ring_size,
 		.overflow_at = h.overflow_at,
 		.tables_at = h.tables_at,
 		.cells_at = h.cells_at,
@@ -215,6 +217,7 @@ static void shm_count_table(const struct mapped_shm *shm, const struct agent_cou
 		to = &counts[slot.point];
 		to->recorded += __atomic_load_n(&table[i].recorded, __ATOMIC_RELAXED);
 		to->filtered += __atomic_load_n(&table[i].filtered, __ATOMIC_RELAXED);
+		to->unsampled += __atomic_load_n(&table[i].unsampled, __ATOMIC_RELAXED);
 		to->idle += __atomic_load_n(&table[i].idle, __ATOMIC_RELAXED);
 		to->unmatched += __atomic_load_n(&table[i].unmatched, __ATOMIC_RELAXED);
 		to->lost += __atomic_load_n(&table[i].lost, __ATOMIC_RELAXED);

@@ -104,12 +104,12 @@ static int agent_check_request(const struct pp_request *request)
 		return error_set(EOPNOTSUPP,
 		                 "the agent's number of calls in flight cannot be changed; use -b kernel, or "
 		                 "leave out --maxactive");
-	if (request->buffer)
+	if (request->buffer > AGENT_RING_SIZE_MAX)
 		return error_set(
 			EOPNOTSUPP,
-			"the agent's rings have a fixed size of %u bytes for each thread; use -b kernel, or leave "
-			"out --buffer",
-			AGENT_RING_SIZE);
+			"the agent's buffers have at most %u bytes for each thread; use -b kernel, or give --buffer "
+			"%uM or less",
+			AGENT_RING_SIZE_MAX, AGENT_RING_SIZE_MAX >> 20);
 	for (size_t i = 0; i < request->npatterns; i++)
 		if (function_name(request->patterns[i]))
 			return error_set(EOPNOTSUPP, "'%s': the agent arms probes, not functions; use -b kernel",

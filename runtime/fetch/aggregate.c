@@ -18,12 +18,14 @@
 
 #include "base/error.h"
 #include "runtime/fetch/parser.h"
+#include "runtime/fetch/stack.h"
 #include "sdt/image.h"
 
 struct aggregate_parser {
 	struct parser p;
 	struct fetch_aggregate a;
 	struct token values[AGG_COLUMNS_MAX]; /* the text of each column's expression */
+	const struct pp_site *site;
 };
 
 static const struct {
@@ -179,6 +181,22 @@ static int calls_parse(struct aggregate_parser *ap)
 	return err;
 }
 
+/* Emits the steps that write what the walk of a stack begins with. */
+static int stack_words_emit(struct aggregate_parser *ap, const struct token *token, uint8_t part)
+{
+	struct fetch_step steps[STACK_STEPS_MAX];
+	size_t n;
+
+	for (uint8_t i = 0; i < part; i++)
+		if (ap->a.parts[i].kind == PP_STACK)
+			return parser_fail(&ap->p, token->at, "a key has one stack");
+	n = stack_steps(ap->site, part, steps);
+	if (!n)
+		return -ENOTSUP;
+	parser_emit_steps(&ap->p, token, steps, n);
+	return ap->p.error;
+}
+
 /* Emits the step that ends a part of the key, whose value is on the stack. */
 static int part_emit(struct aggregate_parser *ap, const struct value *value, struct agg_part *part)
 {
@@ -191,6 +209,12 @@ static int part_emit(struct aggregate_parser *ap, const struct value *value, str
 	part->names = value->names;
 	if (value->type == TYPE_COMM) {
 		op = FETCH_KEYCOMM;
+	} else if (value->type == TYPE_STACK) {
+		part->kind = PP_STACK;
+		op = FETCH_KEYSTACK;
+		err = stack_words_emit(ap, &value->token, i);
+		if (err)
+			return err;
 	} else if (value->type == TYPE_STRING || (value->type == TYPE_INTEGER && value->kind == PP_STRING)) {
 		op = FETCH_KEYSTR;
 		err = value_want_terminated(p, value);
@@ -267,7 +291,7 @@ static int aggregate_parse(struct aggregate_parser *ap)
 
 int aggregate_compile(const char *expr, const struct pp_site *site, struct fetch_program *program)
 {
-	struct aggregate_parser ap = { 0 };
+	struct aggregate_parser ap = { .site = site };
 	size_t length = strlen(expr);
 	struct fetch_aggregate *made;
 	int err;
@@ -294,6 +318,8 @@ int aggregate_compile(const char *expr, const struct pp_site *site, struct fetch
 	}
 	program->aggregate = made;
 	program->naggregate = ap.p.nsteps;
+	for (size_t i = 0; i < made->nparts; i++)
+		program->of_site |= made->parts[i].kind == PP_STACK; /* stack.c */
 out:
 	parser_release(&ap.p);
 	return err;

@@ -9,20 +9,21 @@
 static const struct {
 	uint8_t pops, pushes;
 } effects[FETCH_OPCODES] = {
-	[FETCH_IMM] = { 0, 1 },        [FETCH_REG] = { 0, 1 },     [FETCH_EXTEND] = { 1, 1 },
-	[FETCH_LOAD] = { 1, 1 },       [FETCH_ARG] = { 1, 0 },     [FETCH_STRING] = { 1, 0 },
-	[FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },     [FETCH_MUL] = { 2, 1 },
-	[FETCH_DIV] = { 2, 1 },        [FETCH_MOD] = { 2, 1 },     [FETCH_AND] = { 2, 1 },
-	[FETCH_OR] = { 2, 1 },         [FETCH_XOR] = { 2, 1 },     [FETCH_SHL] = { 2, 1 },
-	[FETCH_SHR] = { 2, 1 },        [FETCH_EQ] = { 2, 1 },      [FETCH_NE] = { 2, 1 },
-	[FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },      [FETCH_NOT] = { 1, 1 },
-	[FETCH_NEG] = { 1, 1 },        [FETCH_COM] = { 1, 1 },     [FETCH_PID] = { 0, 1 },
-	[FETCH_TID] = { 0, 1 },        [FETCH_JZ] = { 1, 0 },      [FETCH_JNZ] = { 1, 0 },
-	[FETCH_STREQ] = { 1, 1 },      [FETCH_PREFIX] = { 1, 1 },  [FETCH_COMMEQ] = { 0, 1 },
-	[FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },    [FETCH_STRINGN] = { 2, 0 },
-	[FETCH_HASH] = { 1, 1 },       [FETCH_ENTRY] = { 0, 1 },   [FETCH_DURATION] = { 0, 1 },
-	[FETCH_CPU] = { 0, 1 },        [FETCH_KEY] = { 1, 0 },     [FETCH_KEYSTR] = { 1, 0 },
-	[FETCH_SEARCH] = { 1, 1 },     [FETCH_KEYCOMM] = { 0, 0 }, [FETCH_AGG] = { 1, 0 },
+	[FETCH_IMM] = { 0, 1 },        [FETCH_REG] = { 0, 1 },      [FETCH_EXTEND] = { 1, 1 },
+	[FETCH_LOAD] = { 1, 1 },       [FETCH_ARG] = { 1, 0 },      [FETCH_STRING] = { 1, 0 },
+	[FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },      [FETCH_MUL] = { 2, 1 },
+	[FETCH_DIV] = { 2, 1 },        [FETCH_MOD] = { 2, 1 },      [FETCH_AND] = { 2, 1 },
+	[FETCH_OR] = { 2, 1 },         [FETCH_XOR] = { 2, 1 },      [FETCH_SHL] = { 2, 1 },
+	[FETCH_SHR] = { 2, 1 },        [FETCH_EQ] = { 2, 1 },       [FETCH_NE] = { 2, 1 },
+	[FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },       [FETCH_NOT] = { 1, 1 },
+	[FETCH_NEG] = { 1, 1 },        [FETCH_COM] = { 1, 1 },      [FETCH_PID] = { 0, 1 },
+	[FETCH_TID] = { 0, 1 },        [FETCH_JZ] = { 1, 0 },       [FETCH_JNZ] = { 1, 0 },
+	[FETCH_STREQ] = { 1, 1 },      [FETCH_PREFIX] = { 1, 1 },   [FETCH_COMMEQ] = { 0, 1 },
+	[FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },     [FETCH_STRINGN] = { 2, 0 },
+	[FETCH_HASH] = { 1, 1 },       [FETCH_ENTRY] = { 0, 1 },    [FETCH_DURATION] = { 0, 1 },
+	[FETCH_CPU] = { 0, 1 },        [FETCH_KEY] = { 1, 0 },      [FETCH_KEYSTR] = { 1, 0 },
+	[FETCH_SEARCH] = { 1, 1 },     [FETCH_KEYCOMM] = { 0, 0 },  [FETCH_AGG] = { 1, 0 },
+	[FETCH_KEYWORD] = { 1, 0 },    [FETCH_KEYSTACK] = { 0, 0 },
 };
 
 uint16_t fetch_string_max(const struct fetch_program *program)
@@ -53,12 +54,27 @@ struct check_state {
 
 static bool aggregate_is_valid(const struct fetch_aggregate *aggregate)
 {
+	size_t nstacks = 0;
+
 	if (!aggregate || aggregate->ncolumns - 1 >= AGG_COLUMNS_MAX || aggregate->nparts > AGG_PARTS_MAX)
 		return false;
 	for (size_t i = 0; i < aggregate->ncolumns; i++)
 		if (!agg_column_is_valid(&aggregate->columns[i]))
 			return false;
-	return true;
+	for (size_t i = 0; i < aggregate->nparts; i++)
+		nstacks += aggregate->parts[i].kind == PP_STACK;
+	return nstacks <= 1;
+}
+
+/* Returns whether the step can belong to a part of this kind. */
+static bool step_fits_part(const struct fetch_step *step, uint8_t kind)
+{
+	switch (step->op) {
+	case FETCH_KEYWORD: return kind == PP_STACK && step->b < AGG_WORDS;
+	case FETCH_KEYSTACK: return kind == PP_STACK;
+	case FETCH_KEY: return kind != PP_STRING && kind != PP_STACK;
+	default: return kind == PP_STRING;
+	}
 }
 
 /* Parts of the key come in their order, then columns in theirs. */
@@ -69,7 +85,7 @@ static bool aggregate_step_is_valid(const struct fetch_aggregate *aggregate, con
 		return state->nparts == aggregate->nparts && step->a == state->ncolumns &&
 		       step->a < aggregate->ncolumns;
 	return step->a == state->nparts && step->a < aggregate->nparts &&
-	       (step->op != FETCH_KEY) == (aggregate->parts[step->a].kind == PP_STRING);
+	       step_fits_part(step, aggregate->parts[step->a].kind);
 }
 
 /* Checks the fields of step i. */
@@ -111,6 +127,8 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 	case FETCH_KEY:
 	case FETCH_KEYSTR:
 	case FETCH_KEYCOMM:
+	case FETCH_KEYWORD:
+	case FETCH_KEYSTACK:
 	case FETCH_AGG: return in_aggregate && aggregate_step_is_valid(program->aggregate, step, state);
 	default: return step->op < FETCH_TEST && step->c <= 1;
 	}
@@ -119,7 +137,7 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 /* Returns whether the step is the last of an expression, which leaves the stack empty. */
 static bool step_ends(uint8_t op)
 {
-	return fetch_ends_argument(op) || (op >= FETCH_TEST && op <= FETCH_AGG);
+	return fetch_ends_argument(op) || op == FETCH_TEST || fetch_is_of_aggregate(op);
 }
 
 /* Checks step i and notes what it does. */
@@ -145,7 +163,7 @@ static bool step_check(const struct fetch_program *program, size_t i, unsigned n
 	state->depth += fetch_effect(step->op);
 	state->nargs += fetch_ends_argument(step->op);
 	state->nstrings += step->op == FETCH_STRING || step->op == FETCH_STRINGN;
-	state->nparts += step->op >= FETCH_KEY && step->op <= FETCH_KEYCOMM;
+	state->nparts += fetch_ends_part(step->op);
 	state->ncolumns += step->op == FETCH_AGG;
 	if (state->depth > FETCH_DEPTH_MAX || state->nstrings > RECORD_STRINGS_MAX)
 		return false;

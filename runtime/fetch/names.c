@@ -652,6 +652,10 @@ static int plain_name_emit(struct parser *p, const char *name, struct value *val
 		return 0;
 	}
 	found = enumerator_emit(p, name, value);
+	if (!found && !strcmp(name, "stack")) {
+		value->type = TYPE_STACK;
+		return 0;
+	}
 	if (!found)
 		return unknown_name_error(p, &value->token);
 	return found == 1 ? 0 : found;

@@ -25,6 +25,8 @@ int value_want_integer(const struct parser *p, const struct value *value)
 	case TYPE_DECIMAL:
 		return parser_fail(p, value->token.at,
 		                   "a decimal number can only be compared with a floating-point argument");
+	case TYPE_STACK:
+		return parser_fail(p, value->token.at, "a stack can only be a key of an aggregate, after 'by'");
 	default:
 		return parser_fail(p, value->token.at,
 		                   "'%.*s' is a string: it can only be compared with a quoted string, by ==, != or =~",
@@ -78,6 +80,8 @@ static int strings_emit(struct parser *p, const struct binary_operator *op, cons
 	enum match match;
 	int err;
 
+	if (left->type == TYPE_STACK || right->type == TYPE_STACK)
+		return value_want_integer(p, left->type == TYPE_STACK ? left : right);
 	if (op->op == OPERATOR_MATCH && right->type != TYPE_TEXT)
 		return parser_fail(p, right->token.at, "expected a quoted pattern on the right of =~");
 	if (op->precedence != PRECEDENCE_EQUALITY || text->type != TYPE_TEXT)

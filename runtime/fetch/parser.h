@@ -19,6 +19,7 @@ enum type {
 	TYPE_FLOAT,
 	TYPE_TEXT,    /* a quoted string */
 	TYPE_COMM,    /* the thread's name */
+	TYPE_STACK,   /* the stack of calls */
 	TYPE_DECIMAL, /* a constant with a decimal point or an exponent */
 };
 

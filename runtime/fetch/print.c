@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <probepoint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,8 @@ static int value_end(struct print *print, const struct value *value, size_t i)
 
 	if (value->type == TYPE_COMM)
 		return parser_fail(p, token->at, "each record has the thread's name already");
+	if (value->type == TYPE_STACK)
+		return value_want_integer(p, value);
 	if (value->type == TYPE_TEXT || value->type == TYPE_DECIMAL)
 		return parser_fail(p, token->at, "expected a name or an expression, not a constant");
 	print->size[i] = value->size;
@@ -141,4 +144,39 @@ int print_compile(const char *list, const struct pp_site *site, struct fetch_pro
 	else
 		program->printed = print.printed;
 	return err;
+}
+
+/* Returns whether the type of an argument names strings of C++, as std::string and std::string_view do. */
+static bool probe_has_strings(const struct pp_probe *probe, size_t nargs)
+{
+	for (size_t i = 0; i < probe->nargs && i < nargs; i++)
+		if (probe->args[i].type && probe->args[i].class != PPN_CLASS_STRING &&
+		    strstr(probe->args[i].type, "string"))
+			return true;
+	return false;
+}
+
+int print_strings(const struct pp_site *site, struct fetch_program *program)
+{
+	const struct pp_probe *probe = site->probe;
+	char list[RECORD_ARGS_MAX * sizeof("arg00, ")] = "";
+	size_t length = 0;
+	int err;
+
+	if (!probe_has_strings(probe, program->nargs) || program->nmissing || program->printed)
+		return 0;
+	for (size_t i = 0; i < program->nargs; i++)
+		length += (size_t)sprintf(list + length, "%sarg%zu", i ? ", " : "", i);
+	err = print_compile(list, site, program);
+	if (err)
+		return err == -EINVAL ? 0 : err;
+	for (size_t i = 0; i < program->nargs && i < probe->nargs; i++) {
+		const char *name = probe->args[i].name;
+
+		name = arena_strndup(&program->printed->arena, name, strlen(name));
+		if (!name)
+			return error_nomem();
+		program->printed->args[i].name = name;
+	}
+	return 0;
 }

@@ -31,4 +31,10 @@ void fetch_printed_free(struct fetch_printed *printed);
  */
 int print_compile(const char *list, const struct pp_site *site, struct fetch_program *program);
 
+/*
+ * Makes arguments that are strings of C++ (std::string, std::string_view), or refer to one, strings with their content, if their type
+ * is known. Call it instead of print_compile(). Returns 0 or -ENOMEM.
+ */
+int print_strings(const struct pp_site *site, struct fetch_program *program);
+
 #endif

@@ -218,6 +218,20 @@ int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length)
 	return 0;
 }
 
+bool fetch_has_length(const struct fetch_program *program, unsigned i)
+{
+	return program->steps[argument_first(program, i + 1) - 1].op == FETCH_STRINGN;
+}
+
+void fetch_set_pointer(struct fetch_program *program, unsigned i)
+{
+	struct fetch_step *last = &program->steps[argument_first(program, i + 1) - 1];
+
+	last->op = FETCH_ARG;
+	last->value = 0;
+	program->kind[i] = PP_POINTER;
+}
+
 void fetch_set_string_max(struct fetch_program *program, unsigned max)
 {
 	for (size_t i = program->npredicate + program->naggregate; i < program->nsteps; i++)
@@ -302,6 +316,8 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	ORDER(a->role, b->role);
 	ORDER(a->match, b->match);
 	ORDER(a->nkey, b->nkey);
+	ORDER(a->sample.every, b->sample.every);
+	ORDER(a->sample.rate, b->sample.rate);
 	ORDER(a->nsteps, b->nsteps);
 	ORDER(a->npredicate, b->npredicate);
 	ORDER(a->naggregate, b->naggregate);

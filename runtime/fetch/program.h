@@ -23,8 +23,12 @@
  * 6. The aggregate runs for each hit that passes the predicate. Its keys come before its values. If a key faults, all
  *    columns count the hit as unread. If a value faults, its column does, and the next value follows.
  * 7. A string of a key is read as far as its NUL or AGG_STRING bytes. A fault on any of these bytes is a fault.
- * 8. The key of a call comes last and leaves one value. A fault means that the call has no key.
- * 9. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
+ * 8. A stack is followed from frame to frame, as long as a frame can be read, its pointer is a multiple of 8, and it is above
+ *    the last one by at most AGG_FRAME_SIZE_MAX. The first one may be at the stack pointer. A fault ends the stack.
+ * 9. The key of a call comes last and leaves one value. A fault means that the call has no key.
+ * 10. A hit that passes the predicate is sampled before the aggregate (struct fetch_sample): each `every`th hit passes, counted
+ *    for each point and CPU (kernel) or thread (agent), and of those as many as `rate` allows.
+ * 11. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
  *    FETCH_DEPTH_MAX.
  */
 #ifndef RUNTIME_FETCH_PROGRAM_H
@@ -102,6 +106,10 @@ enum fetch_opcode {
 
 	FETCH_SEARCH,  /* top = literal a is in the string at address top; c: at its end */
 	FETCH_STRINGN, /* pop a length and an address; so many bytes there, at most `value`, are argument a */
+
+	/* Aggregates only. */
+	FETCH_KEYWORD,  /* pop into word b of part a of the key, a struct agg_stack */
+	FETCH_KEYSTACK, /* part a of the key, whose AGG_WORDS are in place, is the stack of calls */
 	FETCH_OPCODES
 };
 
@@ -134,7 +142,7 @@ struct fetch_literal {
 
 #define AGG_CALLS_MAX 8
 
-/* A part of a key. Its integer has 8 bytes, its string AGG_STRING. */
+/* A part of a key. Its integer has 8 bytes, its string AGG_STRING, its stack AGG_STACK. */
 struct agg_part {
 	uint8_t kind;                /* enum pp_kind, how it is shown; PP_STRING: a string */
 	uint16_t at, length;         /* its text in the expression */
@@ -159,7 +167,31 @@ struct fetch_aggregate {
 /* Returns the size of a part, in bytes. */
 static inline size_t agg_part_size(enum pp_kind kind)
 {
-	return kind == PP_STRING ? AGG_STRING : 8;
+	return kind == PP_STRING ? AGG_STRING : kind == PP_STACK ? AGG_STACK : 8;
+}
+
+/* Which hits are recorded and aggregated, of those that pass the predicate. All are counted. */
+struct fetch_sample {
+	uint32_t every; /* each of so many hits; 0: all */
+	uint32_t rate;  /* so many hits a second of a probe; 0: all */
+};
+
+#define FETCH_SAMPLE_MAX 1000000000u
+
+/*
+ * The limit of a rate is a token bucket: a hit passes if it is not earlier than `next`, which then becomes the later one of
+ * next + interval and now + interval - tolerance. So the tokens of RATE_BURST_NS can be used at once. All in ns.
+ */
+#define RATE_BURST_NS 100000000u
+
+static inline uint32_t rate_interval(uint32_t rate)
+{
+	return 1000000000u / rate;
+}
+
+static inline uint32_t rate_tolerance(uint32_t rate)
+{
+	return rate_interval(rate) < RATE_BURST_NS ? RATE_BURST_NS - rate_interval(rate) : 0;
 }
 
 struct fetch_program {
@@ -170,6 +202,7 @@ struct fetch_program {
 	struct fetch_aggregate *aggregate; /* NULL: none */
 	struct fetch_literal *literals;
 	size_t nliterals;
+	struct fetch_sample sample;
 	uint8_t role;  /* enum site_role: what a hit of the site means to the backend */
 	uint8_t match; /* enum site_match, unless the role is SITE_HIT */
 	size_t nkey;   /* the last steps: they push the key of a call, and are not among the arguments; 0 without one */
@@ -198,6 +231,10 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program);
  * afterwards. Returns 0, -ENOMEM, or -EINVAL with an error message.
  */
 int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length);
+/* Returns true if argument i is a string with a length. */
+bool fetch_has_length(const struct fetch_program *program, unsigned i);
+/* Makes argument i, a string that ends with a NUL, a pointer. */
+void fetch_set_pointer(struct fetch_program *program, unsigned i);
 /* Sets how many bytes the strings of the record have at most. */
 void fetch_set_string_max(struct fetch_program *program, unsigned max);
 
@@ -215,6 +252,18 @@ static inline bool fetch_ends_argument(uint8_t op)
 
 /* Returns how many bytes a string of the record has at most. */
 uint16_t fetch_string_max(const struct fetch_program *program);
+
+/* Returns true for the step that ends a part of a key. */
+static inline bool fetch_ends_part(uint8_t op)
+{
+	return (op >= FETCH_KEY && op <= FETCH_KEYCOMM) || op == FETCH_KEYSTACK;
+}
+
+/* Returns true for a step of aggregates that leaves the stack of values empty. */
+static inline bool fetch_is_of_aggregate(uint8_t op)
+{
+	return fetch_ends_part(op) || op == FETCH_KEYWORD || op == FETCH_AGG;
+}
 
 /* Returns true if a is the number of a literal. */
 bool fetch_uses_literal(uint8_t op);

@@ -20,6 +20,7 @@
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
 #include "runtime/kernel/namespace.h"
+#include "runtime/kernel/stacks.h"
 #include "runtime/process.h"
 #include "sdt/image.h"
 
@@ -35,6 +36,7 @@ struct kernel_arming {
 	const struct fetch_program **programs; /* all different fetch programs, sorted */
 	size_t nprograms;
 	struct kernel_namespace ns;
+	struct kernel_stack_offsets stack;
 	size_t *which; /* of each point: the index in programs */
 };
 
@@ -140,7 +142,9 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 		                        .misfits = s->misfits_fd,
 		                        .flight = s->flight_fd,
 		                        .flight_parts = s->flight_parts,
-		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest) };
+		                        .samples = s->samples_fd,
+		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest),
+		                        .stack = &a->stack };
 	struct emitted program;
 	int fd;
 
@@ -222,11 +226,17 @@ static int attachment_prepare(struct kernel_arming *a, const struct arm_options 
 		return error_set(E2BIG, "cannot arm %u points at once: the maximum is %u", npoints,
 		                 (1u << COOKIE_POINT_BITS) - 1);
 	err = kernel_attachment_maps_create(s, a->attachment->manifest, !a->points[0]->process, options->cells);
+	if (!err)
+		err = kernel_layouts_create(s, a->attachment->manifest);
+	if (err)
+		return err;
+	err = kernel_samples_create(s, a->attachment->manifest);
 	if (err)
 		return err;
 	err = namespace_describe(&a->ns);
 	if (err)
 		return err;
+	stack_offsets_find(&a->stack, a->attachment->manifest);
 	err = kernel_scope_open(&s->scope, options->scope, &a->ns);
 	if (err)
 		return err;
@@ -281,6 +291,8 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 		{ s->cells_fd, "cells" },
 		{ s->misfits_fd, "misfits" },
 		{ s->flight_fd, "flight" },
+		{ s->layouts_fd, "layouts" },
+		{ s->samples_fd, "samples" },
 		{ s->owned ? -1 : s->scope.fork_link, "fork" },
 		{ s->owned ? -1 : s->scope.exit_link, "exit" },
 	};

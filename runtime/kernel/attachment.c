@@ -19,7 +19,9 @@ struct kernel_attachment *kernel_attachment_new(struct kernel_session *k)
 			                         .control_fd = -1,
 			                         .processes_fd = -1,
 			                         .cells_fd = -1,
+			                         .samples_fd = -1,
 			                         .misfits_fd = -1,
+			                         .layouts_fd = -1,
 			                         .raised_fd = -1,
 			                         .owner_fd = -1,
 			                         .flight_fd = -1,
@@ -34,6 +36,7 @@ void kernel_attachment_close(struct kernel_attachment *s)
 {
 	if (!s)
 		return;
+	kernel_samples_close(s);
 	if (s->counts)
 		munmap(s->counts, s->counts_size);
 	if (s->control)
@@ -49,7 +52,7 @@ void kernel_attachment_close(struct kernel_attachment *s)
 
 	/* The owner's lock is released last, because commands take it as a sign that the links are gone. */
 	const int fds[] = { s->counts_fd,  s->control_fd, s->processes_fd, s->cells_fd,
-		            s->misfits_fd, s->raised_fd,  s->owner_fd };
+		            s->misfits_fd, s->layouts_fd, s->raised_fd,    s->owner_fd };
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
 		if (fds[i] >= 0)
@@ -60,8 +63,8 @@ void kernel_attachment_close(struct kernel_attachment *s)
 
 void kernel_attachment_unpin(struct kernel_attachment *s, const struct attachment *attachment)
 {
-	static const char *const maps[] = { "counts",  "switch", "processes", "cells",
-		                            "misfits", "flight", "raised",    "held" };
+	static const char *const maps[] = { "counts",  "switch",  "processes", "cells",  "misfits",
+		                            "layouts", "samples", "flight",    "raised", "held" };
 	struct session_pins *pins = &s->session->pins;
 	int n = (int)attachment->number;
 

@@ -13,6 +13,7 @@
 #include "runtime/kernel/namespace.h"
 #include "runtime/kernel/overhead.h"
 #include "runtime/kernel/semaphore.h"
+#include "runtime/kernel/stacks.h"
 #include "runtime/kernel/verify.h"
 #include "runtime/request.h"
 
@@ -129,6 +130,7 @@ static void kernel_counts(const struct attachment *attachment, uint32_t point, s
 		counts->lost += __atomic_load_n(&c->lost, __ATOMIC_RELAXED);
 		counts->other += __atomic_load_n(&c->other, __ATOMIC_RELAXED);
 	}
+	counts->unsampled = kernel_unsampled(s, point);
 	role = manifest_point_role(&manifest_points(attachment->manifest)[point]);
 	if (role == SITE_CALL) {
 		counts->entries = counts->hits;
@@ -211,6 +213,8 @@ const struct backend backend_kernel = {
 	.counts = kernel_counts,
 	.processes = kernel_processes,
 	.aggregates = kernel_aggregates,
+	.layout_load = kernel_layout_load,
+	.layout_store = kernel_layout_store,
 	.start_time = kernel_start_time,
 	.pid_namespace = kernel_pid_namespace,
 	.uncounted = backend_counts_all,

@@ -289,10 +289,19 @@ static void emit_part_string(struct emitter *e, struct value_stack *s, int at, l
 	label_place(e, done);
 }
 
-/* Emits the end of a part of the key, which is at the offset. Returns the offset after it. */
-static int emit_part(struct emitter *e, const struct adding *a, struct value_stack *s, uint8_t op, int at, label fault)
+/* Emits the end of a part of the key, which is at the offset, or a word of it. Returns the offset after the part. */
+static int emit_part(struct emitter *e, const struct adding *a, struct value_stack *s, const struct fetch_step *step,
+                     int at, label fault)
 {
-	switch (op) {
+	switch (step->op) {
+	case FETCH_KEYWORD:
+		emit_top_to_r1(e, s);
+		emit(e, BPF_STX_MEM(BPF_DW, a->base, BPF_REG_1, at + 8 * step->b));
+		break;
+	case FETCH_KEYSTACK:
+		emit_stack(e, at);
+		at += AGG_STACK;
+		break;
 	case FETCH_KEY:
 		emit_top_to_r1(e, s);
 		emit(e, BPF_STX_MEM(BPF_DW, a->base, BPF_REG_1, at));
@@ -325,15 +334,15 @@ static size_t emit_parts(struct emitter *e, struct expressions *x, const struct 
 	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, 1));
 	emit(e, BPF_STX_MEM(BPF_W, a->base, BPF_REG_1, a->key + (int)offsetof(struct agg_key, group)));
 	for (; parts < p->aggregate->nparts && !e->error; i++) {
-		uint8_t op = p->steps[i].op;
+		const struct fetch_step *step = &p->steps[i];
 
 		emit_expressions_target(e, x, i);
-		if (op < FETCH_KEY || op > FETCH_KEYCOMM) {
+		if (!fetch_is_of_aggregate(step->op)) {
 			i = emit_expressions_step(e, x, i, fault);
 			continue;
 		}
-		at = emit_part(e, a, &x->stack, op, at, fault);
-		parts++;
+		at = emit_part(e, a, &x->stack, step, at, fault);
+		parts += fetch_ends_part(step->op);
 	}
 	emit_zero(e, a->base, at, a->key + (int)e->maps->key_size);
 	return i;
@@ -409,6 +418,7 @@ size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_st
 	switch (step->op) {
 	case FETCH_KEYSTR: return 70 + 12 * p->aggregate->ncolumns;
 	case FETCH_KEYCOMM: return 12;
+	case FETCH_KEYSTACK: return 60 + AGG_FRAMES;
 	case FETCH_AGG: return p->aggregate->columns[step->a].histogram == AGG_PLAIN ? 130 : 180;
 	default: return 0;
 	}

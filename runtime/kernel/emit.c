@@ -12,7 +12,7 @@
  * 5. counts the hit, for the process as well if the point is armed for every process (emit_process_count);
  * 6. adds a frame for the call and ends, if the site is the entry of a function whose returns are armed (emit_call in
  *    emit-returns.c), or begins a call between probes (emit_begin in emit-calls.c);
- * 7. evaluates the predicate (emit_predicates) and computes the aggregate (emit-aggregate.c);
+ * 7. evaluates the predicate (emit_predicates), samples (emit-sample.c) and computes the aggregate (emit-aggregate.c);
  * 8. checks that the session records (emit_reader_check);
  * 9. builds the record (emit_record) and puts it into the ring, or into the flight recorder (emit_output).
  *
@@ -45,7 +45,7 @@ struct phases {
 	const struct fetch_program *const *programs;
 	size_t nprograms;
 	unsigned shards;
-	bool has_predicates, has_aggregates;
+	bool has_predicates, has_aggregates, has_samples;
 	bool is_light;                        /* emit_predicates() needs no scratch memory */
 	size_t ncolumns;                      /* of the aggregate that has most */
 	label *predicates, *records, *begins; /* the code of each spec */
@@ -53,6 +53,7 @@ struct phases {
 	label missed, unmatched, known; /* of calls between probes */
 	label out;                      /* the end of the program; increments no counter */
 	label filtered, idle, lost;     /* increment this counter and end */
+	label unsampled;                /* the same, of the struct kernel_sample in r8 */
 	label no_scratch;               /* the same as lost; the aggregate is unread */
 };
 
@@ -330,6 +331,12 @@ static void emit_begin_call(struct phases *p)
 
 /* ---- 7. predicates and aggregates ---- */
 
+static void emit_sampling(struct phases *p)
+{
+	if (p->has_samples)
+		emit_sample(&p->e, &p->programs[0]->sample, p->shards, p->unsampled, p->lost);
+}
+
 /* Emits predicates and aggregates. */
 static void emit_predicates(struct phases *p)
 {
@@ -342,6 +349,8 @@ static void emit_predicates(struct phases *p)
 	for (size_t i = 0; i < p->nprograms; i++) {
 		label_place(e, p->predicates[i]);
 		emit_predicate(e, p->programs[i], p->filtered);
+		if (p->has_aggregates)
+			emit_sampling(p);
 		if (p->programs[i]->naggregate)
 			emit_aggregate(e, p->programs[i], p->is_light);
 		emit(e, BPF_JMP_A(p->fetch));
@@ -483,6 +492,12 @@ static void emit_output(struct phases *p)
 		emit(e, BPF_JMP_A(p->out));
 	}
 
+	if (p->has_samples) {
+		label_place(e, p->unsampled);
+		emit_atomic_add(e, BPF_REG_8, offsetof(struct kernel_sample, unsampled), 1);
+		emit(e, BPF_JMP_A(p->out));
+	}
+
 	label_place(e, p->idle);
 	emit_count(e, offsetof(struct kernel_counts, idle));
 }
@@ -497,6 +512,7 @@ static int phases_open(struct phases *p)
 	p->records = p->predicates + p->nprograms;
 	p->begins = p->records + p->nprograms;
 	p->is_light = true;
+	p->has_samples = p->programs[0]->sample.every > 1 || p->programs[0]->sample.rate;
 	for (size_t i = 0; i < p->nprograms; i++) {
 		p->predicates[i] = label_new(&p->e);
 		p->records[i] = label_new(&p->e);
@@ -514,6 +530,7 @@ static int phases_open(struct phases *p)
 	p->out = label_new(&p->e);
 	p->filtered = label_new(&p->e);
 	p->idle = label_new(&p->e);
+	p->unsampled = label_new(&p->e);
 	p->lost = label_new(&p->e);
 	p->no_scratch = label_new(&p->e);
 	p->missed = label_new(&p->e);
@@ -548,6 +565,8 @@ static void emit_phases(struct phases *p)
 	if (p->has_predicates || p->has_aggregates)
 		emit_predicates(p);
 	label_place(e, p->fetch);
+	if (!p->has_aggregates)
+		emit_sampling(p);
 	emit_reader_check(e, p->idle);
 	emit_records(p);
 	emit_output(p);
@@ -585,7 +604,7 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 
 size_t emit_size_bound(const struct fetch_program *program)
 {
-	size_t cost = 16;
+	size_t cost = 16 + (program->naggregate ? EMIT_SAMPLE_MAX : 0);
 
 	for (size_t i = 0; i < program->nsteps; i++)
 		switch (program->steps[i].op) {

@@ -53,6 +53,18 @@ struct kernel_counts {
 		group; /* of the manifest: 1 + the group of the point's cells, 0: no aggregate; the same in every shard */
 };
 
+/*
+ * The map `samples` of an attachment that samples has an element for each of the counters. They are apart from the counters,
+ * so that the counters of other attachments keep their size of a cache line.
+ */
+struct kernel_sample {
+	uint64_t unsampled;
+	uint64_t passed;     /* hits that passed the predicate */
+	uint64_t next;       /* of a bucket: see rate_interval() */
+	uint32_t bucket;     /* the element whose `next` the point's probe uses */
+	uint32_t padding[9]; /* to a cache line */
+};
+
 enum kernel_off { KERNEL_ON, KERNEL_OFF, KERNEL_OVER_BUDGET };
 
 /* Shares of one CPU are stored in this unit. */
@@ -170,18 +182,26 @@ struct kernel_start {
 struct kernel_namespace;
 struct kernel_scope;
 
+/* Byte offsets of task_struct.mm and mm_struct.arg_start, -1 if the kernel's BTF does not describe them. */
+struct kernel_stack_offsets {
+	int mm, arg_start;
+};
+
 /* File descriptors of the maps that a program uses. */
 struct emit_maps {
 	int config, ring, counts, handover, control;
-	int scratch;                       /* task storage of at least emit_scratch_size() bytes */
-	int processes;                     /* -1: hits are not counted by process */
-	int calls, frames;                 /* -1: the attachment has no calls */
-	int starts;                        /* a hash of struct kernel_start and frames; -1: no call has a key */
-	int cells, misfits;                /* -1: the attachment has no aggregates */
-	int flight;                        /* the flight recorder */
-	uint32_t flight_parts;             /* the number of its parts; 0: records go to the ring */
-	uint32_t key_size;                 /* of cells */
-	uint32_t depth;                    /* frames of a thread */
+	int scratch;           /* task storage of at least emit_scratch_size() bytes */
+	int processes;         /* -1: hits are not counted by process */
+	int calls, frames;     /* -1: the attachment has no calls */
+	int starts;            /* a hash of struct kernel_start and frames; -1: no call has a key */
+	int cells, misfits;    /* -1: the attachment has no aggregates */
+	int samples;           /* -1: the attachment does not sample */
+	int flight;            /* the flight recorder */
+	uint32_t flight_parts; /* the number of its parts; 0: records go to the ring */
+	uint32_t key_size;     /* of cells */
+	uint32_t depth;        /* frames of a thread */
+	const struct kernel_stack_offsets
+		*stack;                    /* of the kernel's structures, for stacks in keys; NULL: there are none */
 	const struct kernel_namespace *ns; /* of process ids; NULL: the initial one */
 	const struct kernel_scope *scope;  /* processes in scope, in addition to the cookie's; NULL: all */
 };
@@ -206,7 +226,7 @@ size_t emit_size_bound(const struct fetch_program *program);
 size_t emit_scratch_size(const struct fetch_program *const *programs, size_t nprograms);
 
 /*
- * Emits the program for points whose specs are indices in programs[], which have one role. shards is a power of two.
+ * Emits the program for points whose specs are indices in programs[], which have one role and sample alike. shards is a power of two.
  * Returns 0 and the instructions, which the caller frees; -E2BIG if the program is too long; or -ENOMEM; with an error
  * message.
  */

@@ -197,6 +197,8 @@ bool expressions_are_light(const struct fetch_program *p, size_t from, size_t to
 bool aggregate_is_light(const struct emitter *e, const struct fetch_program *p);
 /* Emits the aggregate of a fetch program. light: r7 is not the scratch memory yet, for any fetch program. */
 void emit_aggregate(struct emitter *e, const struct fetch_program *p, bool light);
+/* Walks the stack of calls into the struct agg_stack at this offset of scratch memory (emit-stack.c). */
+void emit_stack(struct emitter *e, int at);
 /* r7 = the thread's scratch memory (emit.c) */
 void emit_scratch(struct emitter *e, label lost);
 /* Counts the hit as unread in this many columns, if the point has an aggregate. Uses no scratch memory. */
@@ -208,6 +210,13 @@ void emit_aggregate_unread(struct emitter *e, size_t ncolumns);
 void emit_flight(struct emitter *e, label lost);
 /* Returns a rough upper bound of the instructions of a step of an aggregate. */
 size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_step *step);
+
+/* ---- sampling (emit-sample.c) ---- */
+
+/* Jumps to unsampled, with the point's struct kernel_sample in r8, if the hit is not chosen. Jumps to lost never. */
+void emit_sample(struct emitter *e, const struct fetch_sample *sample, unsigned shards, label unsampled, label lost);
+/* The instructions of emit_sample(), at most. */
+#define EMIT_SAMPLE_MAX 90
 
 /* ---- calls of functions (emit-returns.c) ---- */
 

@@ -6,7 +6,7 @@
  *     session.c            sessions: open, lock, load the attachments
  *     attachment.c         attachments: their descriptors, and the state of their points
  *     maps.c               BPF maps
- *     aggregates.c         the maps of aggregates
+ *     aggregates.c         the maps of aggregates; samples.c the map of sampling
  *     pins.c               names in the BPF file system
  *     arm.c, arm-links.c   arming
  *     disarm.c             disarming; handover.c: links that replace others
@@ -50,8 +50,11 @@ struct kernel_attachment {
 	int counts_fd, control_fd;
 	int processes_fd;             /* -1: hits are not counted by process */
 	int cells_fd, misfits_fd;     /* -1: no aggregates */
+	int layouts_fd;               /* stacks.h; -1: no stacks */
 	struct kernel_counts *counts; /* mapped: `shards` elements per point */
 	size_t counts_size;
+	int samples_fd;                 /* -1: the attachment does not sample */
+	struct kernel_sample *samples;  /* mapped: as many as counts; NULL: none */
 	struct kernel_control *control; /* mapped */
 	unsigned shards;
 	struct kernel_link *links;
@@ -144,6 +147,15 @@ int kernel_aggregates_create(struct kernel_attachment *s, const struct manifest 
 int kernel_aggregates_get(struct kernel_attachment *s, const struct manifest *manifest);
 /* Operation of the backend. */
 int kernel_aggregates(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg);
+
+/* ---- samples.c ---- */
+
+/* Create, or open from the pins, the map of an attachment that samples. The counters are mapped. _get() as above. */
+int kernel_samples_create(struct kernel_attachment *s, const struct manifest *manifest);
+int kernel_samples_get(struct kernel_attachment *s, const struct manifest *manifest);
+void kernel_samples_close(struct kernel_attachment *s);
+/* Returns the number of the point's hits that were not chosen. */
+uint64_t kernel_unsampled(const struct kernel_attachment *s, uint32_t point);
 
 /* ---- arm.c, arm-links.c ---- */
 

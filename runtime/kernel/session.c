@@ -20,6 +20,7 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/stacks.h"
 
 static bool pin_exists(const struct session_pins *pins, const char *name, uint32_t attachment, size_t link)
 {
@@ -84,6 +85,12 @@ static int attachment_load(struct pp_session *session, struct manifest *manifest
 	if (err)
 		goto fail;
 	err = kernel_attachment_maps_get(s, manifest);
+	if (err)
+		goto fail;
+	err = kernel_layouts_get(s, manifest);
+	if (err)
+		goto fail;
+	err = kernel_samples_get(s, manifest);
 	if (err)
 		goto fail;
 	err = kernel_flight_get(s, manifest->attachment);

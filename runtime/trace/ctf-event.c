@@ -67,26 +67,73 @@ static char *argument_put(char *to, const struct pp_event *event, const struct m
 	return to;
 }
 
+static char *arguments_put(const struct pp_event *event, char *to, uint32_t *cuts)
+{
+	const struct manifest_layout *layout =
+		&manifest_layouts(event->manifest)[manifest_points(event->manifest)[event->record->point].layout];
+
+	for (uint32_t i = 0; i < layout->nargs; i++)
+		to = argument_put(to, event, layout, i, cuts);
+	return to;
+}
+
+char *ctf_event_arguments(const struct pp_event *event, const struct ctf_class *class, char *to, uint32_t *cuts)
+{
+	if (!class->has_words)
+		return arguments_put(event, to, cuts);
+	for (uint32_t i = 0; i < class->nargs; i++) {
+		uint64_t value = event->record->value[i];
+
+		if (class->sizes[i] == 8) {
+			memcpy(to, &value, 8);
+			to += 8;
+		} else {
+			uint32_t low = (uint32_t)value;
+
+			memcpy(to, &low, 4);
+			to += 4;
+		}
+	}
+	return to;
+}
+
+static char *header_put(char *to, uint32_t id, uint64_t time, int32_t pid, int32_t tid, const char comm[16])
+{
+	to = number_put(to, id, 4);
+	to = number_put(to, time, 8);
+	to = number_put(to, (uint32_t)pid, 4);
+	to = number_put(to, (uint32_t)tid, 4);
+	return string_put(to, comm, 15);
+}
+
 size_t ctf_event_encode(const struct pp_event *event, uint32_t id, char bytes[CTF_EVENT_MAX])
 {
 	const struct manifest_layout *layout =
 		&manifest_layouts(event->manifest)[manifest_points(event->manifest)[event->record->point].layout];
 	bool strings = false;
 	uint32_t cuts = 0;
-	char *to = bytes;
+	char *to = header_put(bytes, id, event->time, (int32_t)event->thread.pid, (int32_t)event->thread.tid,
+	                      event->thread.comm);
 
-	to = number_put(to, id, 4);
-	to = number_put(to, event->time, 8);
-	to = number_put(to, event->thread.pid, 4);
-	to = number_put(to, event->thread.tid, 4);
-	to = string_put(to, event->thread.comm, sizeof(event->thread.comm) - 1);
-	for (uint32_t i = 0; i < layout->nargs; i++) {
-		to = argument_put(to, event, layout, i, &cuts);
+	to = arguments_put(event, to, &cuts);
+	for (uint32_t i = 0; i < layout->nargs; i++)
 		strings |= ctf_field(layout, i) == CTF_STRING;
-	}
 	if (layout->nargs)
 		to = number_put(to, event->record->faults, 4);
 	if (strings)
 		to = number_put(to, cuts, 4);
-	return to - bytes;
+	return (size_t)(to - bytes);
+}
+
+size_t ctf_event_widen(const struct ctf_class *class, uint64_t time, const struct ctf_thread_packet *thread,
+                       const char *arguments, size_t n, char bytes[CTF_EVENT_MAX])
+{
+	char *to = header_put(bytes, class->id, time, thread->pid, thread->tid, thread->comm);
+
+	to = bytes_put(to, arguments, n);
+	if (class->has_arguments)
+		to = number_put(to, 0, 4);
+	if (class->has_strings)
+		to = number_put(to, 0, 4);
+	return (size_t)(to - bytes);
 }

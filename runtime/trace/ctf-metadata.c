@@ -4,10 +4,12 @@
  * a reader always finds it complete.
  *
  * A probe has an event class for each layout of its records. An attachment that is added to the session later adds its
- * classes to the end.
+ * classes to the end. The classes of an attachment are described for packets of threads when the first of these packets
+ * has one of them, because many programs have no busy thread.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,80 +18,115 @@
 #include "base/error.h"
 #include "runtime/trace/ctf.h"
 
-/* The event class ids of an attachment's points. */
-struct attachment_ids {
+/* The event classes of an attachment's points. */
+struct attachment_classes {
 	uint32_t attachment; /* attachment_id() */
 	uint64_t size;       /* of its manifest */
 	uint32_t npoints;
-	uint32_t *ids;
+	uint32_t *ids;            /* of the points */
+	uint32_t first, nclasses; /* ids */
+	char *thread_text;        /* describes the classes for packets of threads; NULL: the metadata has it */
 };
 
 struct ctf_metadata {
-	const char *path;
-	int dir;
-	char *text;
-	size_t size;
-	uint32_t nids;
-	struct attachment_ids *attachments;
+	const struct ctf_head *head;
+	char *images, *classes; /* text */
+	uint32_t nimages;
+	struct ctf_class *class;
+	size_t nclasses, class_room;
+	struct attachment_classes *attachments;
 	size_t nattachments, room;
+	size_t size;  /* of the file when it was last written */
+	bool changed; /* since then */
 };
 
-static int metadata_begin(struct ctf_metadata *m, const uint8_t uuid[16], const char *session, int64_t offset)
+int ctf_metadata_new(const struct ctf_head *head, struct ctf_metadata **metadata)
 {
-	FILE *to = open_memstream(&m->text, &m->size);
+	struct ctf_metadata *m = calloc(1, sizeof(*m));
 
-	if (!to)
+	*metadata = m;
+	if (!m)
 		return error_nomem();
-	ctf_tsdl_begin(to, uuid, session, offset);
-	return ferror(to) | fclose(to) ? error_nomem() : 0;
-}
-
-int ctf_metadata_new(const char *path, int dir, const uint8_t uuid[16], const char *session, int64_t offset,
-                     struct ctf_metadata **metadata)
-{
-	int err;
-
-	*metadata = calloc(1, sizeof(**metadata));
-	if (!*metadata)
-		return error_nomem();
-	(*metadata)->path = path;
-	(*metadata)->dir = dir;
-	err = metadata_begin(*metadata, uuid, session, offset);
-	if (err) {
-		ctf_metadata_free(*metadata);
-		*metadata = NULL;
-	}
-	return err;
+	m->head = head;
+	m->images = strdup("");
+	m->classes = strdup("");
+	if (m->images && m->classes)
+		return 0;
+	ctf_metadata_free(m);
+	*metadata = NULL;
+	return error_nomem();
 }
 
 void ctf_metadata_free(struct ctf_metadata *m)
 {
 	if (!m)
 		return;
-	for (size_t i = 0; i < m->nattachments; i++)
+	for (size_t i = 0; i < m->nattachments; i++) {
 		free(m->attachments[i].ids);
+		free(m->attachments[i].thread_text);
+	}
 	free(m->attachments);
-	free(m->text);
+	free(m->class);
+	free(m->images);
+	free(m->classes);
 	free(m);
 }
 
-int ctf_metadata_write(const struct ctf_metadata *m)
-{
-	int err, fd = openat(m->dir, ".metadata", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+/* ---- the file ---- */
 
-	if (fd < 0)
-		return error_set(errno, "cannot create '%s/.metadata': %s", m->path, strerror(errno));
-	err = ctf_write(fd, m->text, m->size);
+static int metadata_make_text(const struct ctf_metadata *m, char **text, size_t *size)
+{
+	FILE *to = open_memstream(text, size);
+
+	if (!to)
+		return error_nomem();
+	ctf_tsdl_begin(to, m->head, m->images);
+	fputs(m->classes, to);
+	if (ferror(to) | fclose(to)) {
+		free(*text);
+		return error_nomem();
+	}
+	return 0;
+}
+
+int ctf_metadata_write(struct ctf_metadata *m, const char *path, int dir)
+{
+	char *text;
+	size_t size;
+	int fd, err = metadata_make_text(m, &text, &size);
+
+	if (err)
+		return err;
+	fd = openat(dir, ".metadata", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0) {
+		free(text);
+		return error_set(errno, "cannot create '%s/.metadata': %s", path, strerror(errno));
+	}
+	err = ctf_write(fd, text, size);
+	free(text);
 	if (close(fd) && !err)
 		err = -errno;
-	if (!err) {
-		if (!renameat(m->dir, ".metadata", m->dir, "metadata"))
-			return 0;
-		err = -errno;
+	if (err || renameat(dir, ".metadata", dir, "metadata")) {
+		err = err ? -err : errno;
+		unlinkat(dir, ".metadata", 0);
+		return error_set(err, "cannot write '%s/metadata': %s", path, strerror(err));
 	}
-	unlinkat(m->dir, ".metadata", 0);
-	return error_set(-err, "cannot write '%s/metadata': %s", m->path, strerror(-err));
+	m->size = size;
+	m->changed = false;
+	return 0;
 }
+
+bool ctf_metadata_has_changed(const struct ctf_metadata *m)
+{
+	return m->changed;
+}
+
+size_t ctf_metadata_size(const struct ctf_metadata *m)
+{
+	return m->size;
+}
+
+/* ---- classes ---- */
 
 static int point_compare_class(const void *a, const void *b, void *manifest)
 {
@@ -101,109 +138,172 @@ static int point_compare_class(const void *a, const void *b, void *manifest)
 	return p->layout < q->layout ? -1 : p->layout > q->layout;
 }
 
-/* Gives each pair of probe and layout an id and describes it. Sets ids[i] to the id of point i. */
-static int metadata_describe(struct ctf_metadata *m, const struct manifest *manifest, uint32_t *ids, FILE *to)
+static void class_init(struct ctf_class *class, uint32_t id, const struct manifest_layout *layout)
+{
+	*class = (struct ctf_class){
+		.id = id, .has_arguments = layout->nargs, .has_words = true, .nargs = (uint8_t)layout->nargs
+	};
+	for (uint32_t i = 0; i < layout->nargs; i++) {
+		enum ctf_field field = ctf_field(layout, i);
+
+		class->sizes[i] = layout->size[i];
+		class->has_words &= (field == CTF_SIGNED || field == CTF_UNSIGNED || field == CTF_HEX) &&
+		                    (layout->size[i] == 4 || layout->size[i] == 8);
+		switch (field) {
+		case CTF_NONE: break;
+		case CTF_SIGNED:
+		case CTF_UNSIGNED:
+		case CTF_HEX: class->size += layout->size[i]; break;
+		case CTF_FLOAT: class->size += layout->size[i] == 2 ? 4 : layout->size[i]; break;
+		case CTF_STRING: class->has_strings = true; break;
+		case CTF_BOOL:
+		case CTF_LETTER: class->size++; break;
+		}
+	}
+}
+
+/* Gives each pair of probe and layout an id and describes it. Sets a->ids[i] to the id of point i. */
+static int metadata_describe(struct ctf_metadata *m, const struct manifest *manifest, struct attachment_classes *a,
+                             FILE *mixed, FILE *thread)
 {
 	const struct manifest_point *points = manifest_points(manifest), *before = NULL;
 	uint32_t *order = malloc(sizeof(*order) * manifest->npoints + 1);
 
-	if (!order)
+	if (!order || ALLOC_GROW(m->class, m->nclasses + manifest->npoints + 1, m->class_room)) {
+		free(order);
 		return error_nomem();
+	}
 	for (uint32_t i = 0; i < manifest->npoints; i++)
 		order[i] = i;
 	qsort_r(order, manifest->npoints, sizeof(*order), point_compare_class, (void *)manifest);
 	for (uint32_t i = 0; i < manifest->npoints; i++) {
 		const struct manifest_point *point = &points[order[i]];
+		const struct manifest_probe *probe = &manifest_probes(manifest)[point->probe];
+		const struct manifest_layout *layout = &manifest_layouts(manifest)[point->layout];
+		uint32_t id = a->first + a->nclasses;
 
-		if (!before || point->probe != before->probe || point->layout != before->layout)
-			ctf_tsdl_event(to, m->nids++, manifest, &manifest_probes(manifest)[point->probe],
-			               &manifest_layouts(manifest)[point->layout]);
-		ids[order[i]] = m->nids - 1;
+		if (!before || point->probe != before->probe || point->layout != before->layout) {
+			ctf_tsdl_event(mixed, id, CTF_MIXED, manifest, probe, layout);
+			if (id <= CTF_THREAD_ID_MAX)
+				ctf_tsdl_event(thread, id, CTF_THREAD, manifest, probe, layout);
+			class_init(&m->class[id], id, layout);
+			a->nclasses++;
+		}
+		a->ids[order[i]] = a->first + a->nclasses - 1;
 		before = point;
 	}
 	free(order);
 	return 0;
 }
 
-/* Appends the classes of an attachment to the text. */
-static int metadata_append(struct ctf_metadata *m, const struct manifest *manifest, uint32_t *ids)
+/* Replaces a text by it and another. */
+static int text_append(char **text, const char *more)
+{
+	char *joined;
+
+	if (asprintf(&joined, "%s%s", *text, more) < 0)
+		return error_nomem();
+	free(*text);
+	*text = joined;
+	return 0;
+}
+
+static int metadata_add_images(struct ctf_metadata *m, const struct manifest *manifest)
 {
 	char *text = NULL;
-	size_t size = 0;
+	size_t size;
 	FILE *to = open_memstream(&text, &size);
 	int err;
 
 	if (!to)
 		return error_nomem();
-	fwrite(m->text, 1, m->size, to);
-	err = metadata_describe(m, manifest, ids, to);
-	if ((ferror(to) | fclose(to)) && !err)
-		err = error_nomem();
-	if (err) {
-		free(text);
-		return err;
+	for (uint32_t i = 0; i < manifest->nfiles; i++) {
+		const struct manifest_file *file = &manifest_files(manifest)[i];
+
+		ctf_tsdl_image(to, m->nimages + i, manifest_string(manifest, file->path),
+		               manifest_string(manifest, file->build_id));
 	}
-	free(m->text);
-	m->text = text;
-	m->size = size;
-	return 0;
+	err = ferror(to) | fclose(to) ? error_nomem() : text_append(&m->images, text);
+	free(text);
+	if (!err)
+		m->nimages += manifest->nfiles;
+	return err;
+}
+
+static int metadata_describe_text(struct ctf_metadata *m, const struct manifest *manifest, struct attachment_classes *a)
+{
+	char *text = NULL;
+	size_t size, thread_size;
+	FILE *mixed = open_memstream(&text, &size), *thread = open_memstream(&a->thread_text, &thread_size);
+	int err = mixed && thread ? metadata_describe(m, manifest, a, mixed, thread) : error_nomem();
+
+	if (mixed && (ferror(mixed) | fclose(mixed)) && !err)
+		err = error_nomem();
+	if (thread && (ferror(thread) | fclose(thread)) && !err)
+		err = error_nomem();
+	if (!err)
+		err = text_append(&m->classes, text);
+	free(text);
+	return err;
 }
 
 int ctf_metadata_add(struct ctf_metadata *m, const struct manifest *manifest, uint32_t attachment)
 {
-	uint32_t *ids;
+	struct attachment_classes a = { attachment, manifest->size, manifest->npoints, NULL, (uint32_t)m->nclasses, 0,
+		                        NULL };
 	int err = ALLOC_GROW(m->attachments, m->nattachments + 1, m->room);
 
 	if (err)
 		return err;
-	ids = malloc(sizeof(*ids) * manifest->npoints + 1);
-	if (!ids)
+	a.ids = malloc(sizeof(*a.ids) * manifest->npoints + 1);
+	if (!a.ids)
 		return error_nomem();
-	err = metadata_append(m, manifest, ids);
+	err = metadata_describe_text(m, manifest, &a);
+	if (!err)
+		err = metadata_add_images(m, manifest);
 	if (err) {
-		free(ids);
+		free(a.ids);
+		free(a.thread_text);
 		return err;
 	}
-	m->attachments[m->nattachments++] =
-		(struct attachment_ids){ attachment, manifest->size, manifest->npoints, ids };
+	m->attachments[m->nattachments++] = a;
+	m->nclasses += a.nclasses;
+	m->changed = true;
 	return 0;
 }
 
-/*
- * A trace has one offset from its clock to the time of day: the one at its beginning. The clock's description lists the
- * steps that the time of day has made since.
- */
-int ctf_metadata_add_step(struct ctf_metadata *m, const struct wall *wall)
+int ctf_metadata_add_thread_classes(struct ctf_metadata *m, uint32_t id)
 {
-	const struct wall_step *step = &wall->steps[wall->nsteps - 1];
-	const char *at = strstr(m->text, CTF_CLOCK_DESCRIPTION), *end = at ? strchr(at, '"') : NULL;
-	int64_t change = step->offset - step[-1].offset;
-	char *text = NULL;
-	int size;
+	for (size_t i = 0; i < m->nattachments; i++) {
+		struct attachment_classes *a = &m->attachments[i];
+		int err;
 
-	if (!end)
-		return 0;
-	size = asprintf(&text, "%.*s; the time of day steps by %s%lld.%09lld s after %llu.%09llu%s",
-	                (int)(end - m->text), m->text, change < 0 ? "-" : "+", llabs(change) / 1000000000,
-	                llabs(change) % 1000000000, (unsigned long long)step->from / 1000000000,
-	                (unsigned long long)step->from % 1000000000, end);
-	if (size < 0)
-		return error_nomem();
-	free(m->text);
-	m->text = text;
-	m->size = (size_t)size;
-	return ctf_metadata_write(m);
+		if (!a->thread_text || id < a->first || id >= a->first + a->nclasses)
+			continue;
+		err = text_append(&m->classes, a->thread_text);
+		if (err)
+			return err;
+		free(a->thread_text);
+		a->thread_text = NULL;
+		m->changed = true;
+	}
+	return 0;
 }
 
-const uint32_t *ctf_metadata_ids(struct ctf_metadata *m, const struct manifest *manifest, uint32_t attachment, int *err)
+const struct ctf_class *ctf_metadata_class_by_id(const struct ctf_metadata *m, uint32_t id)
 {
-	for (size_t i = m->nattachments; i--;)
-		if (m->attachments[i].attachment == attachment && m->attachments[i].size == manifest->size &&
-		    m->attachments[i].npoints == manifest->npoints)
-			return m->attachments[i].ids;
+	return &m->class[id];
+}
+
+const struct ctf_class *ctf_metadata_class(struct ctf_metadata *m, const struct manifest *manifest, uint32_t attachment,
+                                           uint32_t point, int *err)
+{
+	for (size_t i = m->nattachments; i--;) {
+		const struct attachment_classes *a = &m->attachments[i];
+
+		if (a->attachment == attachment && a->size == manifest->size && a->npoints == manifest->npoints)
+			return &m->class[a->ids[point]];
+	}
 	*err = ctf_metadata_add(m, manifest, attachment);
-	if (*err)
-		return NULL;
-	*err = ctf_metadata_write(m);
-	return *err ? NULL : m->attachments[m->nattachments - 1].ids;
+	return *err ? NULL : &m->class[m->attachments[m->nattachments - 1].ids[point]];
 }

@@ -1,37 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The streams of a trace. A reader finds a complete trace at any time, whatever happens to the writer:
+ * Mixed streams: events of all threads, in the order of time. Events arrive in the order in which they were drained: from
+ * several CPUs, or ring by ring. So a batch of events is sorted, and goes to a stream that ends before the batch begins
+ * (ctf-file.c). Two streams are usual.
  *
- * 1. A packet is one page, at a page boundary of its file. The kernel copies a page to a file as a whole or not at all,
- *    even if the process is killed meanwhile. A larger packet could be cut off, and readers refuse a file that ends in
- *    one, so only an event that does not fit into a page (long strings) has one, of its own. After a write that fails (a full disk), the file is truncated to its last complete packet.
- * 2. Times in a stream must not decrease, but events arrive in the order in which they were drained: from several CPUs,
- *    or ring by ring. So a batch of events is sorted, and goes to a stream that ends before the batch begins. If no
- *    stream does, a new one is created. A stream is only a file; readers merge streams. Two are usual.
- * 3. Each packet contains the number of events that its stream has lost up to the packet's end. Readers report only how
- *    much this number grows after the first packet, so it is 0 there, and later packets have more.
+ * Lost events are reported here, too, whichever thread lost them: in a packet that begins when the number of lost events was
+ * last read and ends when it was read again, so that readers know when events are missing.
  */
-#include "runtime/trace/ctf.h"
-
 #include <errno.h>
-#include <fcntl.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/array.h"
 #include "base/error.h"
+#include "runtime/trace/ctf.h"
 
-#define BATCH_BYTES (64 * CTF_PACKET_SIZE)
-#define BATCH_EVENTS 8192
+#define BATCH_BYTES (128 * CTF_PACKET_SIZE)
+#define BATCH_EVENTS 16384
 
 /* A packet of one event, at most. */
 #define PACKET_MAX \
 	((sizeof(struct ctf_packet) + CTF_EVENT_MAX + CTF_PACKET_SIZE - 1) / CTF_PACKET_SIZE * CTF_PACKET_SIZE)
 
-_Static_assert(CTF_EVENT_MAX <= BATCH_BYTES, "an event fits into a batch");
+#define PACKETS_BYTES (CTF_WRITE_PACKETS * CTF_PACKET_SIZE)
+
+_Static_assert(CTF_EVENT_MAX <= BATCH_BYTES && PACKET_MAX <= PACKETS_BYTES, "an event fits");
 
 /* An event of the batch. */
 struct held {
@@ -40,168 +32,157 @@ struct held {
 	struct pp_mark mark;
 };
 
-struct stream {
-	uint64_t end;  /* the time at which its last packet ends */
-	uint64_t size; /* of the file */
-	uint64_t last; /* where its last packet begins */
-	uint64_t lost;
-	uint64_t discarded; /* lost events that the last packet reports */
-};
-
-struct ctf_streams {
-	const char *path;
-	int dir;
-	uint8_t uuid[16];
-	struct stream *streams;
-	size_t nstreams, room;
-	uint64_t written; /* events in the files */
+struct ctf_batch {
 	size_t nheld, nbytes;
 	struct held held[BATCH_EVENTS];
 	char bytes[BATCH_BYTES];
-	_Alignas(CTF_PACKET_SIZE) char packet[PACKET_MAX];
+	_Alignas(CTF_PACKET_SIZE) char packets[PACKETS_BYTES];
 };
 
-int ctf_streams_new(const char *path, int dir, const uint8_t uuid[16], struct ctf_streams **streams)
+int ctf_batch_new(struct ctf_batch **batch)
 {
-	struct ctf_streams *made = aligned_alloc(CTF_PACKET_SIZE, sizeof(*made));
+	struct ctf_batch *made = aligned_alloc(CTF_PACKET_SIZE, sizeof(*made));
 
-	*streams = made;
+	*batch = made;
 	if (!made)
 		return error_nomem();
-	memset(made, 0, sizeof(*made));
-	made->path = path;
-	made->dir = dir;
-	memcpy(made->uuid, uuid, sizeof(made->uuid));
+	made->nheld = made->nbytes = 0;
 	return 0;
 }
 
-void ctf_streams_free(struct ctf_streams *streams)
+void ctf_batch_free(struct ctf_batch *batch)
 {
-	if (!streams)
-		return;
-	free(streams->streams);
-	free(streams);
+	free(batch);
 }
 
-int ctf_write(int fd, const char *bytes, size_t n)
+bool ctf_batch_has_room(const struct ctf_batch *batch, size_t size)
 {
-	while (n) {
-		ssize_t done = write(fd, bytes, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return done ? -errno : -ENOSPC;
-		bytes += done;
-		n -= done;
-	}
-	return 0;
+	return batch->nheld < BATCH_EVENTS && size <= BATCH_BYTES - batch->nbytes;
 }
 
-/* Returns the stream for a batch that begins at this time: the one that ends last before it, or a new one. */
-static struct stream *streams_choose(struct ctf_streams *streams, uint64_t time)
+void ctf_batch_add(struct ctf_batch *batch, uint64_t time, const char *event, size_t size, const struct pp_mark *mark)
 {
-	struct stream *best = NULL;
-
-	for (size_t i = 0; i < streams->nstreams; i++)
-		if (streams->streams[i].end <= time && (!best || streams->streams[i].end > best->end))
-			best = &streams->streams[i];
-	if (best)
-		return best;
-	if (ALLOC_GROW(streams->streams, streams->nstreams + 1, streams->room))
-		return NULL;
-	best = &streams->streams[streams->nstreams++];
-	*best = (struct stream){ 0 };
-	return best;
+	memcpy(batch->bytes + batch->nbytes, event, size);
+	batch->held[batch->nheld++] = (struct held){ time, batch->nbytes, size, *mark };
+	batch->nbytes += size;
 }
 
-static void stream_name(const struct ctf_streams *streams, const struct stream *stream, char name[32])
+uint64_t ctf_batch_size(const struct ctf_batch *batch)
 {
-	snprintf(name, 32, "stream_%zu", (size_t)(stream - streams->streams));
+	return batch->nbytes + batch->nbytes / 4 + 4ull * CTF_PACKET_SIZE;
 }
 
-/*
- * Writes a packet with as many of the n events as fit. A packet without events ends at the time `end`. Returns the number
- * of events, or a negative errno.
- */
-static int packet_write(struct ctf_streams *streams, struct stream *stream, int fd, const struct held *held, size_t n,
-                        uint64_t end)
+void ctf_batch_unwritten(const struct ctf_batch *batch, void (*fn)(const struct pp_mark *mark, void *arg), void *arg)
 {
-	struct ctf_packet *packet = (struct ctf_packet *)streams->packet;
-	size_t used = sizeof(*packet), size = CTF_PACKET_SIZE, i;
-	int err;
+	for (size_t i = 0; i < batch->nheld; i++)
+		fn(&batch->held[i].mark, arg);
+}
 
-	while (n && used + held[0].size > size)
-		size += CTF_PACKET_SIZE;
+/* ---- packets ---- */
+
+/* Packets that are made and not written. */
+struct made {
+	struct iovec packets[CTF_WRITE_PACKETS];
+	size_t nevents[CTF_WRITE_PACKETS]; /* of each packet */
+	size_t n, bytes;
+};
+
+/* Makes a packet without events that ends at a time. */
+static void made_add_empty(struct ctf_batch *batch, struct made *made, uint64_t end)
+{
+	struct ctf_packet *packet = (struct ctf_packet *)(batch->packets + made->bytes);
+
+	memset(packet, 0, CTF_PACKET_SIZE);
+	packet->timestamp_begin = packet->timestamp_end = end;
+	packet->content_size = 8 * sizeof(*packet);
+	packet->packet_size = 8 * CTF_PACKET_SIZE;
+	made->packets[made->n] = (struct iovec){ packet, CTF_PACKET_SIZE };
+	made->nevents[made->n++] = 0;
+	made->bytes += CTF_PACKET_SIZE;
+}
+
+static size_t packet_size_for(const struct held *held)
+{
+	return (sizeof(struct ctf_packet) + held->size + CTF_PACKET_SIZE - 1) / CTF_PACKET_SIZE * CTF_PACKET_SIZE;
+}
+
+/* Makes a packet with as many of the n events as fit. Returns the number of events. */
+static size_t made_add(struct ctf_batch *batch, struct made *made, const struct held *held, size_t n)
+{
+	char *bytes = batch->packets + made->bytes;
+	struct ctf_packet *packet = (struct ctf_packet *)bytes;
+	size_t used = sizeof(*packet), size = packet_size_for(held), i;
+
 	for (i = 0; i < n && used + held[i].size <= size && (!i || size == CTF_PACKET_SIZE); i++) {
-		memcpy(streams->packet + used, streams->bytes + held[i].at, held[i].size);
+		memcpy(bytes + used, batch->bytes + held[i].at, held[i].size);
 		used += held[i].size;
 	}
-	memset(streams->packet + used, 0, size - used);
-	if (i)
-		end = held[i - 1].time;
-	else if (end < stream->end)
-		end = stream->end;
-	*packet = (struct ctf_packet){
-		.magic = CTF_MAGIC,
-		.timestamp_begin = i ? held[0].time : end,
-		.timestamp_end = end,
-		.content_size = 8 * used,
-		.packet_size = 8 * size,
-		.events_discarded = stream->size ? stream->lost : 0,
-	};
-	memcpy(packet->uuid, streams->uuid, sizeof(packet->uuid));
-	err = ctf_write(fd, streams->packet, size);
-	if (err)
-		return err;
-	stream->end = end;
-	stream->last = stream->size;
-	stream->size += size;
-	stream->discarded = packet->events_discarded;
+	memset(bytes + used, 0, size - used);
+	packet->timestamp_begin = held[0].time;
+	packet->timestamp_end = held[i - 1].time;
+	packet->content_size = 8 * used;
+	packet->packet_size = 8 * size;
+	made->packets[made->n] = (struct iovec){ bytes, size };
+	made->nevents[made->n++] = i;
+	made->bytes += size;
 	return i;
 }
 
-/* Writes the batch to the open file of a stream. Adds the number of events written to *done. */
-static int stream_write_packets(struct ctf_streams *streams, struct stream *stream, int fd, uint64_t end, size_t *done)
+/* Writes what was made. Adds the number of events written to *done. */
+static int made_write(struct made *made, struct ctf_files *files, struct ctf_stream *stream, size_t *done)
 {
-	while (*done < streams->nheld || stream->discarded != stream->lost) {
-		int n = packet_write(streams, stream, fd, streams->held + *done, streams->nheld - *done, end);
+	size_t n;
+	int err = ctf_stream_append(files, stream, made->packets, made->n, &n);
 
-		if (n < 0)
-			return n;
-		*done += n;
-	}
-	return 0;
+	for (size_t i = 0; i < n; i++)
+		*done += made->nevents[i];
+	made->n = made->bytes = 0;
+	return err;
 }
 
-/* Writes the batch to a stream. Events that are written leave the batch. */
-static int stream_write(struct ctf_streams *streams, struct stream *stream, uint64_t end)
+/* Writes all events. *done: how many are in the file. */
+static int batch_write_events(struct ctf_batch *batch, struct ctf_files *files, struct ctf_stream *stream, size_t *done)
 {
-	char name[32];
+	struct made made;
+	size_t taken = 0;
+	int err;
+
+	made.n = made.bytes = 0;
+	while (taken < batch->nheld) {
+		if (made.n == CTF_WRITE_PACKETS || made.bytes + packet_size_for(&batch->held[taken]) > PACKETS_BYTES) {
+			err = made_write(&made, files, stream, done);
+			if (err)
+				return err;
+		}
+		taken += made_add(batch, &made, batch->held + taken, batch->nheld - taken);
+	}
+	return made.n ? made_write(&made, files, stream, done) : 0;
+}
+
+/* Writes that events were lost between two times: a packet without events that ends at each. */
+static int lost_write(struct ctf_batch *batch, struct ctf_files *files, uint64_t since, uint64_t now, uint64_t lost)
+{
+	struct made made;
+	struct ctf_stream *stream;
 	size_t done = 0;
-	int fd, err;
+	int err = 0;
 
-	stream_name(streams, stream, name);
-	fd = openat(streams->dir, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | (stream->size ? 0 : O_EXCL), 0644);
-	if (fd < 0)
-		return error_set(errno, "cannot open '%s/%s': %s", streams->path, name, strerror(errno));
-	err = stream_write_packets(streams, stream, fd, end, &done);
-	if (err)
-		(void)!ftruncate(fd, stream->size); /* the first error is reported */
-	if (close(fd) && !err) {
-		err = -errno; /* of a delayed write: it is not known which one, so none counts */
-		done = 0;
+	made.n = made.bytes = 0;
+	stream = ctf_files_choose(files, CTF_MIXED, UINT64_MAX, SIZE_MAX, &err);
+	if (!stream)
+		return err;
+	if (!stream->size || stream->end < since) {
+		made_add_empty(batch, &made, since);
+		err = made_write(&made, files, stream, &done);
 	}
-	streams->written += done;
-	memmove(streams->held, streams->held + done, (streams->nheld - done) * sizeof(*streams->held));
-	streams->nheld -= done;
-	if (!stream->size)
-		unlinkat(streams->dir, name, 0);
 	if (err)
-		return error_set(-err, "cannot write '%s/%s': %s; the trace is complete up to the last packet",
-		                 streams->path, name, strerror(-err));
-	return 0;
+		return err;
+	stream->lost += lost;
+	made_add_empty(batch, &made, now > stream->end ? now : stream->end);
+	return made_write(&made, files, stream, &done);
 }
+
+/* ---- the order of time ---- */
 
 static int held_compare_time(const void *a, const void *b)
 {
@@ -212,89 +193,32 @@ static int held_compare_time(const void *a, const void *b)
 	return p->at < q->at ? -1 : p->at > q->at;
 }
 
-static void batch_sort(struct ctf_streams *streams)
+static void batch_sort(struct ctf_batch *batch)
 {
 	bool sorted = true;
 
-	for (size_t i = 1; i < streams->nheld && sorted; i++)
-		sorted = streams->held[i - 1].time <= streams->held[i].time;
+	for (size_t i = 1; i < batch->nheld && sorted; i++)
+		sorted = batch->held[i - 1].time <= batch->held[i].time;
 	if (!sorted)
-		qsort(streams->held, streams->nheld, sizeof(*streams->held), held_compare_time);
+		qsort(batch->held, batch->nheld, sizeof(*batch->held), held_compare_time);
 }
 
-int ctf_streams_flush(struct ctf_streams *streams, uint64_t now, uint64_t lost)
+int ctf_batch_flush(struct ctf_batch *batch, struct ctf_files *files, uint64_t since, uint64_t now, uint64_t lost)
 {
-	struct stream *stream;
-	int err;
+	struct ctf_stream *stream;
+	size_t done = 0;
+	int err = 0;
 
-	if (!streams->nheld && !lost)
-		return 0;
-	batch_sort(streams);
-	stream = streams_choose(streams, streams->nheld ? streams->held[0].time : UINT64_MAX);
-	if (!stream)
-		return -ENOMEM;
-	stream->lost += lost;
-	err = stream_write(streams, stream, now);
-	if (!err)
-		streams->nheld = streams->nbytes = 0;
-	return err;
-}
-
-uint64_t ctf_streams_written(const struct ctf_streams *streams)
-{
-	return streams->written;
-}
-
-uint64_t ctf_streams_discarded(const struct ctf_streams *streams)
-{
-	uint64_t discarded = 0;
-
-	for (size_t i = 0; i < streams->nstreams; i++)
-		discarded += streams->streams[i].discarded;
-	return discarded;
-}
-
-const struct pp_mark *ctf_streams_unwritten(const struct ctf_streams *streams, size_t i)
-{
-	return i < streams->nheld ? &streams->held[i].mark : NULL;
-}
-
-void ctf_streams_discard_in_place(struct ctf_streams *streams, uint64_t lost)
-{
-	struct stream *last = NULL;
-	uint64_t discarded;
-	char name[32];
-	off_t at;
-	int fd;
-
-	for (size_t i = 0; i < streams->nstreams; i++)
-		if (streams->streams[i].last && (!last || streams->streams[i].end > last->end))
-			last = &streams->streams[i];
-	if (!last || !lost)
-		return;
-	stream_name(streams, last, name);
-	fd = openat(streams->dir, name, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	discarded = last->discarded + lost;
-	at = (off_t)(last->last + offsetof(struct ctf_packet, events_discarded));
-	if (pwrite(fd, &discarded, sizeof(discarded), at) == sizeof(discarded))
-		last->discarded = discarded;
-	close(fd);
-}
-
-int ctf_streams_add(struct ctf_streams *streams, uint64_t time, const char *event, size_t size,
-                    const struct pp_mark *mark)
-{
-	int err;
-
-	if (streams->nheld == BATCH_EVENTS || size > BATCH_BYTES - streams->nbytes) {
-		err = ctf_streams_flush(streams, 0, 0);
-		if (err)
-			return err;
+	if (batch->nheld) {
+		batch_sort(batch);
+		stream = ctf_files_choose(files, CTF_MIXED, batch->held[0].time, SIZE_MAX, &err);
+		if (stream)
+			err = batch_write_events(batch, files, stream, &done);
+		files->written += done;
+		memmove(batch->held, batch->held + done, (batch->nheld - done) * sizeof(*batch->held));
+		batch->nheld -= done;
+		if (!batch->nheld)
+			batch->nbytes = 0;
 	}
-	memcpy(streams->bytes + streams->nbytes, event, size);
-	streams->held[streams->nheld++] = (struct held){ time, streams->nbytes, size, *mark };
-	streams->nbytes += size;
-	return 0;
+	return err || !lost ? err : lost_write(batch, files, since, now, lost);
 }

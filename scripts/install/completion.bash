@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# Completion of bash for probe-list, probe-enable, probe-disable, probe-stat and probe-trace: options, pids, sessions, and
-# the probes of the files and processes that the command line names.
+# Completion of bash for probe-list, probe-enable, probe-disable, probe-stat, probe-trace, probe-report and probe-export: options, pids,
+# sessions, and the probes of the files and processes that the command line names.
 #
 # 1. Nothing from the command line is evaluated. Words are unquoted here; a word with $ or ` is not used, except
 #    $(pidof NAME) and $(pgrep -d, NAME).
@@ -75,9 +75,9 @@ _probepoint_read_words() {
 		case $word in
 		--) after=$i; return ;;
 		--*=*) value=${word#*=} word=${word%%=*} ;;
-		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
-			--string | --no-string | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
-			--format | --color | --delay | --agg | --agg-size | --buffer | --print | --strlen | --flight-recorder | --trigger | \
+		--pid | --file | --match | --session | --backend | --count | --output | --max-size | --max-files | --interval | --times | --top | --sort | --if | \
+			--string | --no-string | --cgroup | --maxactive | --every | --rate | --min-duration | --latency | --on | --for | --budget | \
+			--format | --color | --delay | --config | --trace-id | --by | --rows | --html | --perfetto | --max-series | --listen | --user | --agg | --agg-size | --buffer | --print | --strlen | --flight-recorder | --trigger | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -94,16 +94,22 @@ _probepoint_read_words() {
 
 # Prints the options of the command.
 _probepoint_options() {
-	echo "--help --usage --version --json -q --quiet -v --verbose -p --pid"
+	echo "--help --usage --version --json -q --quiet -v --verbose"
+	[[ $command != probe-export ]] || { echo "--cost --listen --max-series --user"; return; }
+	if [[ $command = probe-report ]]; then
+		echo "--by --folded --histograms --html --perfetto -n --rows"
+		return
+	fi
+	echo "-p --pid"
 	case $command in
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
-	probe-stat) echo "-a --all --for -i --interval -n --times --plain --sort --top" ;;
+	probe-stat) echo "-a --all --folded --for -i --interval --max-series -n --openmetrics --percentiles --plain --prometheus --sort --times --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
-	probe-enable) echo "--budget --flight-recorder --for --inject --overwrite --record --system-calls --until-exit" ;;
-	probe-trace) echo "--color -n --count --delay --for --format -o --output --snapshot --trigger" ;;
+	probe-enable) echo "--budget --check --config --flight-recorder --follow --for --inject --overwrite --record --system-calls --until-exit" ;;
+	probe-trace) echo "--color -n --count --delay --for --format --max-files --max-size -o --otlp --output --snapshot --trace-id --trigger" ;;
 	esac
-	echo "--agg --agg-size -b --backend --buffer --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
-		"--pgrp --print -s --session --string --strlen --uretprobe --yes"
+	echo "--agg --agg-size -b --backend --buffer --cgroup --children --every --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
+		"--pgrp --print --rate -s --session --stack --string --strlen --uretprobe --yes"
 }
 
 _probepoint_run() { timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null; }
@@ -128,6 +134,7 @@ _probepoint_names() {
 
 _probepoint_probes() {
 	case $command in
+	probe-export) ;;
 	probe-stat | probe-disable) _probepoint_run probe-stat -a -q "${session[@]}" | _probepoint_names 3 ;;
 	*)
 		[[ ${#sources[@]} = 0 ]] || _probepoint_run probe-list -q "${sources[@]}" -m "${text%%:*}*:${pattern}*" | _probepoint_names 1
@@ -167,7 +174,8 @@ _probepoint_complete_argument() {
 		[[ $text != *,* ]] || { head+=${text%,*}, text=${text##*,}; }
 		_probepoint_offer < <(_probepoint_pids)
 		;;
-	-f | --file | -o | --output | --cgroup) compopt -o default ;;
+	--by) _probepoint_offer < <(compgen -W "probe thread process" -- "$text") ;;
+	-f | --file | --config | -o | --output | --cgroup | --html | --perfetto) compopt -o default ;;
 	-s | --session) _probepoint_offer < <(_probepoint_run probe-list --sessions -q | _probepoint_names 1) ;;
 	-b | --backend) _probepoint_offer < <(compgen -W "auto kernel agent" -- "$text") ;;
 	-m | --match | "")
@@ -198,7 +206,7 @@ _probepoint() {
 	elif [[ -z $wanted && $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_probepoint_options)" -- "$cur")
 		return
-	elif [[ -z $wanted && $command = probe-list ]]; then
+	elif [[ -z $wanted && $command = probe-@(list|report) ]]; then
 		compopt -o default
 		return
 	fi
@@ -206,4 +214,4 @@ _probepoint() {
 	_probepoint_complete_argument
 }
 
-complete -F _probepoint probe-list probe-enable probe-disable probe-stat probe-trace
+complete -F _probepoint probe-list probe-enable probe-disable probe-stat probe-trace probe-report probe-export

@@ -1,4 +1,4 @@
-#compdef probe-list probe-enable probe-disable probe-stat probe-trace
+#compdef probe-list probe-enable probe-disable probe-stat probe-trace probe-report probe-export
 # SPDX-License-Identifier: MIT
 # Completion of zsh: options, pids, sessions, and the probes of the files and processes that the command line names.
 #
@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|buffer|print|strlen|flight-recorder|trigger)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|max-size|max-files|interval|times|top|sort|if|string|no-string|cgroup|maxactive|every|rate|min-duration|latency|on|for|budget|format|color|delay|config|trace-id|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen|flight-recorder|trigger|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -103,17 +103,24 @@ _probepoint() {
 	options=(
 		'(- *)'{-\?,--help}'[print help]' '(- *)--usage[print a short usage message]' '(- *)'{-V,--version}'[print the version]'
 		'--json[print results as JSON]' {-q,--quiet}'[print only results and errors]' {-v,--verbose}'[print more details]'
-		'*'{-p,--pid=}'[select this process]:pid:_probepoint_pids'
 	)
+	if [[ $service == probe-export ]]; then
+		_arguments -S $options '--listen=[serve HTTP at this ADDRESS\:PORT]:address: ' '--user=[serve as this user]:user:_users' \
+			'--max-series=[serve at most N series of a session]:number: ' '--cost[measure the cost of the sessions]'
+		return
+	fi
+	[[ $service == probe-report ]] || options+=('*'{-p,--pid=}'[select this process]:pid:_probepoint_pids')
 	arming=(
 		{-b,--backend=}'[arm through this backend]:backend:(auto kernel agent)'
 		'--cgroup=[select processes in this control group]:directory:_files -/'
 		'--children[include processes that the processes of -p fork]' '--pgrp[include process groups of the processes of -p]'
 		'*'{-f,--file=}'[select this executable or library]:file:_files'
 		'--if=[select hits for which the expression is true]:expression: '
+		'--every=[record and aggregate only each Nth hit]:number: ' '--rate=[record and aggregate at most N hits per second]:rate: '
 		'--maxactive=[track at most N calls in flight]:number: ' '--min-duration=[select calls that took TIME or more]:time: '
 		'--latency=[measure the time between two probes]:probe:_probepoint_probes:probe:_probepoint_probes'
 		'--agg=[compute this at the hits]:expression: ' '--agg-size=[keep at most N keys and buckets]:number: '
+		'--stack[count the hits by their stack of calls]'
 		'*--print=[record these values]:expressions: ' '--strlen=[record at most N bytes of a string]:number: '
 		'--buffer=[use a buffer of this size]:size: '
 		'--on=[match the two probes by this expression]:expression: '
@@ -130,14 +137,18 @@ _probepoint() {
 	(probe-stat)
 		_arguments -S $options $arming {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \
 			{-n,--times=}'[stop after TIMES reports]:times: ' '--top=[show only the first N probes]:number: ' \
-			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name)' \
-			'--plain[print lines also on a terminal]' '*:pattern:_probepoint_probes' ;;
+			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name p50 p99)' '--percentiles[show P50 and P99 of pct()]' \
+			'--openmetrics[print OpenMetrics text]' '--prometheus[print text for Prometheus]' \
+			'--max-series=[print at most N series]:number: ' \
+			'--folded[print stacks as flame graphs need them]' '--plain[print lines also on a terminal]' '*:pattern:_probepoint_probes' ;;
 	(probe-disable)
 		_arguments -S $options '--all[disarm all probes of all sessions]' \
 			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;
 	(probe-enable)
 		_arguments -S $options $arming '--budget=[disarm probes that take more than this share of a CPU]:share: ' \
 			'--flight-recorder=[keep the newest records in this memory]:size: ' \
+			'--check[print what would change]' '--config=[arm what this file describes]:file:_files' \
+			'--follow[stay, and arm new versions of files]' \
 			'--for=[disarm after this time]:time: ' '--inject[load the agent into the processes of -p]' \
 			'--overwrite[keep the newest records]' '--record[record from the start]' \
 			'--system-calls[let hits of the agent read memory by system calls]' \
@@ -145,11 +156,19 @@ _probepoint() {
 			'*:pattern:_probepoint_patterns' ;;
 	(probe-trace)
 		_arguments -S $options $arming {-n,--count=}'[stop after COUNT records]:count: ' \
+			'--max-size=[begin a new trace when the last one has SIZE bytes]:size: ' \
+			'--max-files=[keep the newest N traces]:number: ' \
 			'--for=[stop after this time]:time: ' '--format=[print records like FORMAT]:format: ' \
 			'--color=[print each probe in a color]:when:(auto always never)' '--delay=[hold records back for this time]:time: ' \
 			'--snapshot[show what the flight recorder has in memory]' \
 			'--trigger=[take the snapshot at the first hit of this probe]:pattern:_probepoint_probes' \
+			'--otlp[print OTLP/JSON]' '--trace-id=[take the trace id from this argument]:argument: ' \
 			{-o,--output=}'[write a trace to this new directory]:directory:_files -/' '*:pattern:_probepoint_patterns' ;;
+	(probe-report)
+		_arguments -S $options '--by=[print the durations of calls by]:what:(probe thread process)' \
+			'--folded[print call stacks for flame graphs]' '--histograms[print histograms of durations]' \
+			'--html=[write a page for a browser to this file]:file:_files' '--perfetto=[write a Chrome trace to this file]:file:_files' {-n,--rows=}'[print at most N rows of each table]:number: ' \
+			'1:directory:_files -/' ;;
 	esac
 }
 

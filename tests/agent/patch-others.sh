@@ -11,7 +11,7 @@ want "functions that the helpers of trampolines call" "agent pthread_setspecific
 	"$(nm -u "${helpers[@]}" | awk 'NF == 2 && $2 !~ /_GLOBAL_OFFSET_TABLE_|^agent_thread$/ { print $2 }' | sort -u |
 		grep -vxFf "$T/defined" | tr '\n' ' ' | sed 's/ $//')"
 objdump -d "${helpers[@]}" | grep -q '%[xyz]mm' && fail "the helpers of trampolines use vector registers"
-want "exports" "capset clone dlclose dlopen initgroups mlockall prctl setegid seteuid setfsgid setfsuid setgid setgroups setns setregid setresgid setresuid setreuid setuid syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
+want "exports" "capset clone dlclose dlopen initgroups mlockall prctl prlimit prlimit64 setegid seteuid setfsgid setfsuid setgid setgroups setns setregid setresgid setresuid setreuid setrlimit setrlimit64 setuid syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
 
 same() { # WHAT COMMAND...
 	local what=$1

@@ -184,9 +184,11 @@ static struct out make_attachment(int number, uint32_t flags, const int *pids, s
                                   const char *pattern, const char *filter)
 {
 	struct maker m = { .pids = pids, .npids = npids, .filter = filter };
-	struct agent_attachment h = {
-		.magic = AGENT_ATTACHMENT_MAGIC, .version = AGENT_VERSION, .number = number, .flags = flags
-	};
+	struct agent_attachment h = { .magic = AGENT_ATTACHMENT_MAGIC,
+		                      .version = AGENT_VERSION,
+		                      .number = number,
+		                      .flags = flags,
+		                      .ring_size = AGENT_RING_SIZE };
 	struct agent_process processes[64] = { 0 };
 	struct out o = { 0 };
 	struct pp_image *image;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# --buffer sets the size of the ring of the kernel backend, once for a session. The agent refuses it.
+# --buffer sets the size of the rings of a session: of the kernel's, and of each thread's in the agent.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -31,6 +31,21 @@ for bad in 1K 63K 2G 0 -1 x 4Mx 99999999999999999999; do
 	expect 2 probe-enable -s "$S" --buffer "$bad" -p "$p" app:tick
 	want_like "--buffer $bad" "*--buffer: invalid size '$bad'*" "$out"
 done
+# ---- the agent: for each thread ----
 start q env LD_PRELOAD="$B/lib/libprobepoint-agent.so"
-expect 1 probe-enable -s "$S" -b agent --buffer 1M -p "$q" app:tick
-want_like "the agent" "*the agent's rings have a fixed size of 262144 bytes for each thread*" "$out"
+for size in :10922 64K:2730 100000:5461 1M:20000; do
+	expect 0 probe-enable -q -s "$S" -b agent --record $([ -z "${size%:*}" ] || echo "--buffer=${size%:*}") -p "$q" app:tick
+	tell q "tick 20000"
+	want "recorded and lost with the agent's --buffer ${size%:*}" "[${size#*:},$((20000 - ${size#*:}))]" "$(counts)"
+	expect 1 probe-enable -s "$S" -b agent --buffer 32M -p "$q" 'target:*'
+	want_like "another size" "*session '$S' has buffers of * bytes for each thread, which applies to the whole session*" "$out"
+	expect 0 probe-enable -q -s "$S" -b agent -p "$q" 'target:*'
+	expect 0 probe-disable -q -s "$S"
+done
+expect 1 probe-enable -s "$S" -b agent --buffer 128M -p "$q" app:tick
+want_like "too large for the agent" "*the agent's buffers have at most 67108864 bytes for each thread*" "$out"
+tracing "$T/trace" -b agent --buffer 4M --json -p "$q" app:tick
+tell q "tick 20000"
+kill -INT $tracer
+wait $tracer
+want "records of probe-trace --buffer with the agent" 20000 "$(wc -l <"$T/trace")"

@@ -57,7 +57,7 @@ check() {
 # Prints "COMMAND OPTION" for each long option in --help. "=" follows an option with an argument, "[=" with an optional one.
 options() {
 	local command
-	for command in list enable disable stat trace; do
+	for command in list enable disable stat trace $optional; do
 		probe-$command --help | sed -nE "s/^ {2,6}(-., )? *(--[a-z-]+(\\[?=)?).*/probe-$command \\2/p"
 	done
 }
@@ -68,6 +68,7 @@ options_typed() {
 		h
 		s/\[?=$//
 		s/--if$/--iff/
+		s/--for$/--forr/
 		s/--on$/--onn/
 		s/.$/\\t/
 		p
@@ -76,6 +77,8 @@ options_typed() {
 		s/([a-z])$/\1 /'
 }
 
+optional=
+for command in report export; do [ ! -x "$B/bin/probe-$command" ] || optional+=" $command"; done
 mkdir "$T/dir" "$T/slow"
 printf '#!/bin/sh\n: >"%s/slow/ran"\nexec sleep 1000\n' "$T" >"$T/slow/probe-list"
 chmod +x "$T/slow/probe-list"
@@ -94,7 +97,7 @@ for shell in bash zsh; do
 	if [ $shell = bash ]; then
 		want "options of bash" "$(sed -E 's/\[?=$//' "$T/options" | sort)" "$(bash -c '
 			. scripts/install/completion.bash
-			for command in probe-list probe-enable probe-disable probe-stat probe-trace; do
+			for command in probe-list probe-enable probe-disable probe-stat probe-trace '"${optional// / probe-}"'; do
 				_probepoint_options | tr " " "\n" | sed -n "s/^--/$command --/p"
 			done' | sort)"
 	else

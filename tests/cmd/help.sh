@@ -4,6 +4,12 @@
 . tests/lib.sh
 
 COMMANDS="probe-list probe-enable probe-disable probe-stat probe-trace"
+if [ -x "$B/bin/probe-export" ]; then
+	COMMANDS+=" probe-export"
+else
+	part_skipped "probe-export was not built, because libmicrohttpd was missing"
+fi
+[ ! -x "$B/bin/probe-report" ] || COMMANDS+=" probe-report"
 
 # options FILE: prints the options in the lines of FILE that begin with an option.
 options() { sed -n 's/^ *\(-.*\)/ \1/p' "$1" | sed 's/   .*//' | grep -oE '(^|[ ,])--?[a-zA-Z?][a-z-]*' | tr -d ' ,' | sort -u; }

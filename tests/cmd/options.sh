@@ -62,7 +62,12 @@ table() {
 --print pid              | trace-session
 --agg-size 10            | trace-session
 --buffer 1M              | trace-session
+--every 10               | trace-session
+--rate 5/s               | trace-session
+--percentiles            |
 --agg count()            | trace-session
+--stack                  | trace-session trace-pid trace-file trace-command
+--folded                 |
 --latency a:b a:c        | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
 --on pid                 | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
 --min-duration 5ms       | trace-session
@@ -73,6 +78,8 @@ table() {
 --format {time}          |
 --color never            |
 --delay 10ms             |
+--max-size 1M            | trace-session trace-pid trace-file trace-command
+--max-files 2            | trace-session trace-pid trace-file trace-command
 --budget 50%             |
 --until-exit             | enable-file
 --system-calls           |

@@ -29,7 +29,7 @@ E
 expect 0 probe-stat --json -s "$S"
 want "keys of the document" '["probes","session","time","uncounted"]' "$(json keys <<<"$out")"
 want "keys of a row" \
-	'["abandoned","backend","entries","file","file_state","filtered","hits","idle","lost","missed","pid","probe","recorded","sites","state","under_way","unmatched"]' \
+	'["abandoned","backend","entries","file","file_state","filtered","hits","idle","lost","missed","pid","probe","recorded","sites","state","under_way","unmatched","unsampled"]' \
 	"$(json '.probes[0]|keys' <<<"$out")"
 want "values of a row" "[\"app:tick\",$p,\"$T/target\",\"kernel\",1,100000,0,100000,0,0,0]" \
 	"$(json '.probes[0]|[.probe,.pid,.file,.backend,.sites,.hits,.filtered,.idle,.recorded,.lost,.missed]' <<<"$out")"
@@ -59,7 +59,7 @@ expect_text 0 probe-stat -s "$S" -q --plain --sort name '*:say*' 'app:*' <<'E'
   1  1  target:say__return  P  T/target
 E
 expect 2 probe-stat -s "$S" --sort busy
-want_like "message for an unknown order" "*--sort: unknown order 'busy'; give hits, rate, lost or name*" "$out"
+want_like "message for an unknown order" "*--sort: unknown order 'busy'; give hits, rate, lost, name, p50 or p99*" "$out"
 expect 1 probe-stat -s "$S" --json nothing
 want "JSON if nothing matches" "[0,\"no probe in session '$S' matches 'nothing'\"]" "$(json '[(.probes|length), .error]' <<<"$out")"
 expect 1 probe-stat -s "$S" -p 1

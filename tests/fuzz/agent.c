@@ -121,6 +121,7 @@ static void correct_header(int fd, const uint8_t *data, size_t size)
 		return;
 	memcpy(&h, data, sizeof(h));
 	h.magic = AGENT_ATTACHMENT_MAGIC;
+	h.ring_size = AGENT_RING_SIZE;
 	h.version = AGENT_VERSION;
 	h.size = size;
 	h.number = 1;

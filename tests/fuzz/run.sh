@@ -37,7 +37,7 @@ fuzz() {
 	local name=$1 option=$2
 	mkdir -p "$T/$name"
 	objects "tests/fuzz/$name.c" "${@:3}"
-	clang "${flags[@]}" "${made[@]}" $(pkg-config --libs $(pkg-config --exists libdw && echo libdw) libelf libbpf) -o "$T/fuzz_$name" || fail "cannot build tests/fuzz/$name.c"
+	clang "${flags[@]}" "${made[@]}" $(pkg-config --libs $(pkg-config --exists libdw && echo libdw) libelf libbpf) ${libs-} -o "$T/fuzz_$name" || fail "cannot build tests/fuzz/$name.c"
 	SEEDS=$T/$name "$T/fuzz_$name" -runs=0 >/dev/null 2>&1
 	runs=0
 	fuzz_run "$name" $option -max_total_time=$seconds
@@ -49,6 +49,14 @@ fuzz() {
 fuzz image -max_len=8192 base/*.c sdt/*.c runtime/{lint*,cpu*}.c
 fuzz text -max_len=300 base/*.c sdt/*.c
 fuzz filter -max_len=300 runtime/fetch/*.c runtime/aggregate.c base/*.c sdt/*.c
+if pkg-config --exists yaml-0.1; then
+	flags+=(-DHAVE_LIBYAML)
+	libs="-L$B/lib -lprobepoint -Wl,-rpath,$B/lib $(pkg-config --libs json-c yaml-0.1)" # of the library, only setters of requests run
+	fuzz config -max_len=2048 cmd/{config-tree,config-keys,config-parse,options,budget,suggest,arming,arming-report,images,child,ui,json,escape,signals,alloc}.c
+	libs=
+else
+	part_skipped "configurations: libyaml-dev is not installed"
+fi
 if [ "$(uname -m)" = x86_64 ]; then
 	mkdir "$T/agent"
 	printf '#include <sys/sdt.h>\nint main(int n, char **v) { STAP_PROBE3(a, b, n, *v, v); STAP_PROBE(a, c); }\n' |
@@ -59,5 +67,5 @@ if [ "$(uname -m)" = x86_64 ]; then
 	for segment in "$XDG_RUNTIME_DIR"/probepoint/*/segment-*; do
 		{ printf '\1'; cat "$segment"; } >"$T/agent/$(basename "$(dirname "$segment")")" || fail "cannot copy an attachment file for the corpus"
 	done
-	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,files,socket,state-dir,compile,trampoline-x86_64,hit-read,hit-ring,hit-aggregate,hit-calls,entry-x86_64,codebuf}.c runtime/fetch/check.c runtime/aggregate.c
+	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,files,socket,state-dir,compile,trampoline-x86_64,hit-read,hit-ring,hit-aggregate,hit-calls,hit-sample,entry-x86_64,codebuf}.c runtime/fetch/check.c runtime/aggregate.c
 fi

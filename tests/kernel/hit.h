@@ -149,6 +149,7 @@ static inline void arm_aggregates(struct armed *a, const struct fetch_program *p
 		list[i] = &points[i];
 	}
 	ck_assert(!manifest_build(builder, 0, &manifest));
+	manifest->sample = programs[0].sample;
 	manifest_builder_free(builder);
 	a->attachment = session_add_attachment(a->session, &backend_kernel, 0, manifest, NULL);
 	ck_assert_ptr_nonnull(a->attachment);

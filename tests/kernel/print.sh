@@ -90,6 +90,11 @@ for b in kernel agent; do
 [$cpp,null,\"sel\",\"sel\"]
 [$cpp,\"\",\"sel\",\"sel\"]" "$out"
 	expect 0 probe-trace -q --json -b $b --string sql:len t:shop__take__entry -- "$T/kinds"
+	want "$b: a string of C++ by default" '["short",1.25] ["short",1.25] ["short",1.25]' "$(jq -c '[.args.s, .args.d]' <<<"$out" | xargs -d '\n')"
+	want "$b: names of arguments" 's c sql len st argv d' "$(head -n 1 <<<"$out" | jq -r '.args | keys_unsorted[]' | xargs)"
+	expect 0 probe-trace -q --json -b $b --no-string s -n 1 t:shop__take__entry -- "$T/kinds"
+	want "$b: the address with --no-string" number "$(head -n 1 <<<"$out" | jq -r '.args.s | type')"
+	expect 0 probe-trace -q --json -b $b --string sql:len t:shop__take__entry -- "$T/kinds"
 	want "$b: --string with a length" '"sel\u0000ct" null ""' "$(jq -c .args.sql <<<"$out" | xargs -d '\n')"
 	shown $b --strlen 4096 --print 'argv[2], argv[1], argv[2]' -n 1 --if 's =~ "*hor*" && c->name =~ "*ort" && argv[1] =~ "*e*"' t:shop__take__entry
 	want "$b: long strings" "[\"$x\",\"key\",\"$x\"]" "$out"

@@ -43,7 +43,7 @@ babeltrace2 --names=payload "$T/trace" >"$T/read" || fail "the trace cannot be r
 want "events" 20 "$(wc -l <"$T/read")"
 # the arguments of the entries, then the results of the returns
 sed -n 's/.* work:work__entry: .*{ n = //p' "$T/read" | sed -e 's/, text = "\(.*\)", small = /|\1|/' \
-	-e 's/, where = /|/; s/, colour = \([0-9]*\), _faults.*/|\1/; s/\\"/"/' >"$T/entries"
+	-e 's/, where = /|/; s/, colour = ( "\(RED\|GREEN\)" : container = \([0-9]*\) ), _faults.*/|\2/; s/\\"/"/' >"$T/entries"
 cut -d'|' -f1-5 "$T/said" | diff -u - "$T/entries" || fail "the entries differ: $(cat "$T/read")"
 sed -n 's/.* work:work__return: .*{ [a-z_0-9]* = \(-*[0-9]*\), _faults.*/\1/p' "$T/read" >"$T/returns"
 cut -d'|' -f6 "$T/said" | diff -u - "$T/returns" || fail "the results differ: $(cat "$T/read")"

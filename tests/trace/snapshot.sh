@@ -7,8 +7,16 @@
 # ---- the command line ----
 
 expect 2 probe-enable -s $S --flight-recorder=100K -p $$ 'x:*'
-want_like "too small" "*invalid size '100K'; give 1024K to 1G*" "$out"
+want_like "too small" "*invalid size '100K'; give at least 1M*" "$out"
 expect 2 probe-enable -s $S --flight-recorder=1M --overwrite -b agent -p $$ 'x:*'
+expect 2 probe-enable -s $S --flight-recorder=2G -p $$ 'x:*'
+want_like "a size beyond the greatest" "*--flight-recorder: '2G' is more than 1G*" "$out"
+expect 2 probe-enable -s $S --flight-recorder=1M --buffer=1M -p $$ 'x:*'
+want_like "--buffer" "*--buffer and --flight-recorder cannot be combined*" "$out"
+for option in --otlp "--max-size=1M -o $T/parts"; do
+	expect 2 probe-trace -s $S --snapshot $option
+	want_like "$option" "*${option%%=*} cannot be combined with --snapshot*" "$out"
+done
 expect 2 probe-enable -s $S --flight-recorder=1M --for=1s -p $$ 'x:*'
 want_like "--for" "*--for and --flight-recorder cannot be combined*" "$out"
 expect 2 probe-trace -s $S --trigger 'x:*'
@@ -54,6 +62,12 @@ of_backend() {
 		want "$b: events of the trace" "$n" "$(wc -l <"$T/events")"
 	else
 		part_skipped "the trace: no babeltrace2"
+	fi
+	if [ -x "$B/bin/probe-report" ] && [ -d "$T/trace-$b" ]; then
+		want "$b: records of the report" "$n 0" "$(probe-report --json "$T/trace-$b" | jq -r '"\(.records) \(.lost)"')"
+		want "$b: records of about/probepoint.json" "$n" "$(jq .recorded "$T/trace-$b/about/probepoint.json")"
+	else
+		part_skipped "the report: probe-report is not built"
 	fi
 	expect 1 probe-trace -s $S
 	want_like "$b: a reader" "*is a flight recorder*" "$out"

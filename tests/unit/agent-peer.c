@@ -97,6 +97,7 @@ static void shm_new(const char *session)
 		.nrings = NRINGS,
 		.counts_in_ring = COUNTS_IN_RING,
 		.data_in_ring = DATA_IN_RING,
+		.ring_size = AGENT_RING_SIZE,
 		.overflow_at = OVERFLOW_AT,
 		.nused = NSLOTS,
 	};
@@ -452,13 +453,13 @@ START_TEST(correct)
 		ck_assert_uint_eq(record->value[0], value);
 	}
 	ck_assert_int_eq(backend_agent.reader_next(reader, &thread, &record, &size), 0);
+	ck_assert_uint_gt(header()->record_until, clock_ns());
 	/* Records that were read are cleared, and the rings have room again. */
 	for (unsigned i = 0; i < NRINGS - 1; i++) {
 		ck_assert_uint_eq(ring(i)->limit, ring(i)->head + AGENT_RING_SIZE);
 		for (uint64_t k = 0; k < AGENT_RING_SIZE; k += 8)
 			ck_assert_uint_eq(*(uint64_t *)data(i, k), 0);
 	}
-	ck_assert_uint_gt(header()->record_until, clock_ns());
 	session_end();
 	ck_assert_uint_eq(header()->record_until, 0);
 }

@@ -114,9 +114,9 @@ static struct fetch_machine machine = {
 static struct pp_enumerator states[] = { { "OFF", 0 }, { "ON", 1 } };
 static struct pp_type state_type = { .name = "enum state", .size = 4, .values = states, .nvalues = 2 };
 static struct pp_arg args[] = {
-	{ "size", "int", 'i', NULL },          { "far", "unsigned long", 'u', NULL },
-	{ "path", "const char *", 's', NULL }, { "state", "enum state", 'u', &state_type },
-	{ "by", "char *", 'p', NULL },         { "d", "double", 'f', NULL },
+	{ "size", "int", 'i', NULL, 0 },          { "far", "unsigned long", 'u', NULL, 0 },
+	{ "path", "const char *", 's', NULL, 0 }, { "state", "enum state", 'u', &state_type, 0 },
+	{ "by", "char *", 'p', NULL, 0 },         { "d", "double", 'f', NULL, 0 },
 };
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
 static struct pp_probe probe = { .image = &image, .provider = "it", .name = "here", .args = args, .nargs = 6 };

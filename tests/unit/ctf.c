@@ -347,6 +347,53 @@ static int case_endless(const char *dir)
 	return finish(trace);
 }
 
+/* Writes 150,000 events of 3 threads in parts of 1 MiB. Prints how many were written, and how many were removed. */
+static int case_parts(const char *dir, unsigned files)
+{
+	const struct manifest *d = count_attachment();
+	struct pp_trace *trace;
+
+	if (pp_trace_create_parts(dir, &session, 1 << 20, files, &trace)) {
+		fprintf(stderr, "create: %s\n", pp_error());
+		return 1;
+	}
+	for (uint64_t n = 0; n < 150000; n++) {
+		thread.tid = 101 + (n / 100) % 3;
+		if (emit(trace, d, 0, 1000 + n, n % 1000 ? 0 : 2, 2, I(n), S("part")))
+			return 1;
+	}
+	if (pp_trace_write(trace, NULL))
+		return 1;
+	printf("%llu %llu\n", (unsigned long long)pp_trace_events(trace), (unsigned long long)pp_trace_removed(trace));
+	return finish(trace);
+}
+
+/* 300,000 events with 2 integers, of 2 busy threads and one that is not. */
+static int case_pairs(const char *dir)
+{
+	struct manifest_builder *b = builder();
+	uint32_t p = ADD(b, "bench", "pair", { "n", PP_SIGNED, 4 }, { "m", PP_SIGNED, 4 });
+	const struct manifest *d = add_attachment(b);
+	struct pp_trace *trace = create(dir);
+
+	for (uint64_t n = 0; n < 300000; n++) {
+		thread.tid = n % 100000 == 99999 ? 103 : n % 200 < 100 ? 101 : 102;
+		if (emit(trace, d, p, 1000 + n * 50000, 0, 2, I(n), I(-(int64_t)n)))
+			return 1;
+	}
+	return finish(trace);
+}
+
+static int case_parts_kept(const char *dir)
+{
+	return case_parts(dir, 2);
+}
+
+static int case_parts_all(const char *dir)
+{
+	return case_parts(dir, 0);
+}
+
 /* ---- the suite ---- */
 
 static char directory[] = "/tmp/check_ctf.XXXXXX";
@@ -497,7 +544,7 @@ START_TEST(streams_go_forward)
 	ck_assert_uint_gt(packets, 200000 * 50 / 4096);
 	ck_assert_uint_ge(streams, 2);
 	ck_assert_uint_le(streams, 8);
-	ck_assert_uint_eq(entries(), streams + 1);
+	ck_assert_uint_eq(entries(), streams + 2); /* metadata, index */
 }
 END_TEST
 
@@ -547,6 +594,8 @@ START_TEST(errors_are_kept)
 	ck_assert_int_eq(emit(trace, d, 0, 1, 0, 2, I(1), S("x")), 0);
 	snprintf(path, sizeof(path), "%s/metadata", trace_path());
 	ck_assert_int_eq(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/index", trace_path());
+	ck_assert_int_eq(rmdir(path), 0);
 	ck_assert_int_eq(rmdir(trace_path()), 0);
 	ck_assert_int_eq(pp_trace_write(trace, NULL), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(pp_error(), "trace/stream_0"));
@@ -581,7 +630,7 @@ START_TEST(many_points)
 	ck_assert_uint_eq(events, 20000);
 	ck_assert_ptr_nonnull(strstr(text, "\tid = 19999;\n"));
 	ck_assert_ptr_null(strstr(text, "\tid = 20000;\n"));
-	ck_assert_uint_eq(entries(), 1);
+	ck_assert_uint_eq(entries(), 2); /* with the empty index */
 	free(text);
 }
 END_TEST
@@ -590,8 +639,10 @@ static const struct {
 	const char *name;
 	int (*run)(const char *dir);
 } cases[] = {
-	{ "kinds", case_kinds }, { "names", case_names }, { "disorder", case_disorder }, { "late", case_late },
-	{ "lost", case_lost },   { "empty", case_empty }, { "now", case_now },           { "endless", case_endless },
+	{ "kinds", case_kinds },     { "names", case_names },     { "disorder", case_disorder },
+	{ "late", case_late },       { "lost", case_lost },       { "empty", case_empty },
+	{ "now", case_now },         { "endless", case_endless }, { "parts-kept", case_parts_kept },
+	{ "parts", case_parts_all }, { "pairs", case_pairs },
 };
 
 static int run_suite(void)

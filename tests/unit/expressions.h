@@ -74,9 +74,9 @@ static struct pp_enumerator states[] = { { "UP", 1 }, { "DOWN", -1 } };
 static struct pp_type type = { .name = "struct r", .fields = fields, .nfields = sizeof(fields) / sizeof(*fields) };
 static struct pp_type state = { .name = "enum s", .values = states, .nvalues = 2 };
 static struct pp_arg filter_args[] = {
-	{ "r", "struct r *", 'p', &type },
-	{ "q", "struct r *", 'p', &type },
-	{ "e", "enum s", 'i', &state },
+	{ "r", "struct r *", 'p', &type, 0 },
+	{ "q", "struct r *", 'p', &type, 0 },
+	{ "e", "enum s", 'i', &state, 0 },
 };
 static struct pp_image filter_image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
 static struct pp_probe filter_probe = {

@@ -17,6 +17,7 @@ struct fetch_machine {
 	int (*read)(void *arg, uint64_t address, void *to, size_t size);
 	void *arg;
 	pid_t pid, tid;
+	uint64_t exec; /* struct agg_stack */
 	unsigned cpu;
 	const char *comm;
 	/*
@@ -24,6 +25,12 @@ struct fetch_machine {
 	 * unread is set, the value or the key could not be read. NULL: nothing is computed.
 	 */
 	void (*aggregate)(void *arg, unsigned column, const uint8_t *parts, size_t size, uint64_t value, bool unread);
+	/* Of a SITE_LEAVE: the arguments of the begin, a bit for each that could not be read, and the ns since then. */
+	uint64_t entry[FETCH_ENTRY_MAX];
+	uint32_t entry_faults;
+	uint64_t duration;
+	/* Hits that passed the predicate so far, from which the program's `every` chooses. NULL: all hits are chosen. */
+	uint64_t *passed;
 };
 
 /* Extends size bytes of value, from bit on, to 64 bits. */
@@ -168,6 +175,30 @@ static int machine_store_string(const struct fetch_machine *m, uint64_t address,
 	return 0;
 }
 
+/* Replaces the address *top by a hash of the string there. Returns 0 or -EFAULT. */
+static int machine_hash(const struct fetch_machine *m, uint64_t *top)
+{
+	unsigned char bytes[FETCH_HASH_BYTES] = { 0 };
+	uint64_t hash = FETCH_HASH_SEED;
+
+	for (int i = 0; i < FETCH_HASH_BYTES; i++) {
+		if (m->read(m->arg, *top + i, &bytes[i], 1))
+			return -EFAULT;
+		if (!bytes[i])
+			break;
+	}
+	for (int i = 0; i < FETCH_HASH_BYTES; i += 8) {
+		uint64_t word = 0;
+
+		for (int k = 0; k < 8; k++)
+			word |= (uint64_t)bytes[i + k] << 8 * k;
+		hash = (hash ^ word) * FETCH_HASH_FACTOR;
+		hash ^= hash >> 32;
+	}
+	*top = hash;
+	return 0;
+}
+
 /* The state of a run. The stack's top is *top; stack[0] is below its first value. */
 struct machine_run {
 	const struct fetch_program *program;
@@ -176,9 +207,31 @@ struct machine_run {
 	uint64_t stack[FETCH_DEPTH_MAX + 1], *top;
 	char *strings; /* where the record's next string goes */
 	size_t next;   /* the step after this one */
-	uint8_t parts[AGG_PARTS_MAX * AGG_STRING];
+	uint8_t parts[AGG_KEY_SIZE_MAX];
 	size_t parts_size; /* of the key so far */
 };
+
+/* Walks the stack, whose first words are in place. */
+static void machine_stack(const struct fetch_machine *m, uint8_t *part)
+{
+	struct agg_stack stack;
+	uint64_t words[AGG_WORDS], lowest, at, frame[2];
+	size_t n = 1;
+
+	memcpy(words, part, sizeof(words));
+	lowest = words[AGG_WORD_SP];
+	at = words[AGG_WORD_FRAME];
+	stack = (struct agg_stack){ .pid = words[AGG_WORD_PID], .exec = m->exec, .frames = { words[AGG_WORD_SITE] } };
+	if (words[AGG_WORD_RETURN])
+		stack.frames[n++] = words[AGG_WORD_RETURN];
+	while (n < AGG_FRAMES && at >= lowest && at - lowest <= AGG_FRAME_SIZE_MAX && at % 8 == 0 &&
+	       !m->read(m->arg, at, frame, sizeof(frame)) && frame[1]) {
+		stack.frames[n++] = frame[1];
+		lowest = at + 16;
+		at = frame[0];
+	}
+	memcpy(part, &stack, sizeof(stack));
+}
 
 /* Appends a part to the key. Returns 0 or -EFAULT. */
 static int machine_key(struct machine_run *run, const struct fetch_step *step)
@@ -191,6 +244,15 @@ static int machine_key(struct machine_run *run, const struct fetch_step *step)
 	if (step->op == FETCH_KEY) {
 		memcpy(part, run->top--, 8);
 		run->parts_size += 8;
+		return 0;
+	}
+	if (step->op == FETCH_KEYWORD) {
+		memcpy(part + 8 * step->b, run->top--, 8);
+		return 0;
+	}
+	if (step->op == FETCH_KEYSTACK) {
+		machine_stack(m, part);
+		run->parts_size += AGG_STACK;
 		return 0;
 	}
 	if (step->op == FETCH_KEYCOMM) {
@@ -230,7 +292,7 @@ static size_t machine_unread(struct machine_run *run, size_t i)
 	bool in_key = false;
 
 	for (size_t k = i; k < end; k++)
-		in_key |= program->steps[k].op >= FETCH_KEY && program->steps[k].op <= FETCH_KEYCOMM;
+		in_key |= fetch_ends_part(program->steps[k].op);
 	run->top = run->stack;
 	while (program->steps[i].op != FETCH_AGG)
 		i++;
@@ -287,7 +349,12 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 		return 0;
 	case FETCH_TEST: return !*run->top--;
 	case FETCH_CPU: *++run->top = m->cpu; return 0;
+	case FETCH_HASH: return machine_hash(m, run->top);
+	case FETCH_DURATION: *++run->top = m->duration; return 0;
+	case FETCH_ENTRY: *++run->top = m->entry[step->a]; return m->entry_faults >> step->a & 1 ? -EFAULT : 0;
 	case FETCH_KEY:
+	case FETCH_KEYWORD:
+	case FETCH_KEYSTACK:
 	case FETCH_KEYSTR:
 	case FETCH_KEYCOMM: return machine_key(run, step);
 	case FETCH_AGG: machine_aggregate(run, step->a, *run->top--, false); return 0;
@@ -300,20 +367,27 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 
 /*
  * Runs the program and writes a record, but for its time and point. The record has room for RECORD_SIZE_MAX. Returns 1,
- * or 0 if the hit was filtered.
+ * 0 if the hit was filtered, or -1 if it was not chosen.
  */
 static int fetch_run(const struct fetch_program *program, const struct fetch_machine *machine, struct record *record)
 {
 	struct machine_run run = { .program = program, .machine = machine, .record = record };
+	const size_t end = program->nsteps - program->nkey;
 
 	run.top = run.stack;
 	run.strings = (char *)&record->value[program->nargs];
 	memset(record->value, 0, 8 * program->nargs);
 	record->faults = 0;
-	for (size_t i = 0; i < program->nsteps; i = run.next) {
+	/* One more turn than steps, for a program without arguments. */
+	for (size_t i = 0; i <= end; i = run.next) {
 		int result;
 
+		if (i == program->npredicate && machine->passed && program->sample.every &&
+		    ++*machine->passed % program->sample.every)
+			return -1;
 		run.next = i + 1;
+		if (i == end)
+			break;
 		result = machine_step(&run, &program->steps[i]);
 		if (result == 1 || (result && i < program->npredicate))
 			return 0;
@@ -331,6 +405,19 @@ static int fetch_run(const struct fetch_program *program, const struct fetch_mac
 	}
 	record_set_words(record, (run.strings - (char *)record) / 8);
 	return 1;
+}
+
+/* Computes the key of a call. Returns 0 or -EFAULT. */
+static inline int fetch_run_key(const struct fetch_program *program, const struct fetch_machine *machine, uint64_t *key)
+{
+	struct machine_run run = { .program = program, .machine = machine };
+
+	run.top = run.stack;
+	for (size_t i = program->nsteps - program->nkey; i < program->nsteps; i++)
+		if (machine_step(&run, &program->steps[i]))
+			return -EFAULT;
+	*key = *run.top;
+	return 0;
 }
 
 #endif

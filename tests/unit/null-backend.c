@@ -92,6 +92,8 @@ const struct backend backend_null = {
 	.counts = backend_counts_zero, .processes = backend_knows_no_process, .start_time = backend_knows_no_start,
 	.pid_namespace = backend_shares_pids,
 	.aggregates = backend_aggregates_nothing,
+	.layout_load = backend_loads_no_layout,
+	.layout_store = backend_stores_no_layout,
 	.uncounted = backend_counts_all, .record = backend_records_with_reader, .reader_open = null_reader_open,
 	.reader_next = backend_reads_nothing, .reader_close = backend_drops_nothing,
 	.reader_stop = backend_drops_nothing, .reader_drop = backend_drops_nothing,

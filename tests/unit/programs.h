@@ -26,6 +26,8 @@ struct maker {
 
 /* Whether programs may have aggregates and use FETCH_CPU. */
 static bool makes_aggregates;
+/* Whether programs are those of ends of calls. */
+static bool makes_ends;
 
 static uint64_t some_address(void);
 /* Pushes a register whose value may be one of these addresses, or close to one. */
@@ -156,6 +158,10 @@ static void comparison(struct maker *m)
 
 static void leaf(struct maker *m)
 {
+	if (makes_ends && !below(4)) {
+		step(m, below(4) ? FETCH_ENTRY : FETCH_DURATION, below(FETCH_ENTRY_MAX), 0, 0, 0);
+		return;
+	}
 	switch (below(m->predicate ? 7 : 5)) {
 	case 0: step(m, FETCH_IMM, 0, 0, 0, interesting()); break;
 	case 1: step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0); break;
@@ -280,6 +286,15 @@ static void make_aggregate(struct maker *m)
 	m->p.aggregate = &m->aggregate;
 }
 
+static void program_finish(struct maker *m, struct fetch_program *program, uint8_t *depths)
+{
+	*program = m->p;
+	program->steps = m->steps;
+	program->literals = m->literals;
+	ck_assert_msg(!fetch_check(program, PROGRAM_REGISTERS, depths), "seed %llu: %s", (unsigned long long)seed,
+	              pp_error());
+}
+
 /* A new one; its steps and literals are the maker's. depths: one for each of its steps. */
 static inline void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
 {
@@ -287,6 +302,7 @@ static inline void make_program(struct maker *m, struct fetch_program *program, 
 	int string_max = some_string_max();
 
 	memset(m, 0, sizeof(*m));
+	m->p.role = makes_ends ? SITE_LEAVE : SITE_HIT;
 	if (below(3)) {
 		m->predicate = true;
 		m->budget = below(24);
@@ -314,11 +330,7 @@ static inline void make_program(struct maker *m, struct fetch_program *program, 
 			m->p.kind[i] = PP_UNSIGNED;
 		}
 	}
-	*program = m->p;
-	program->steps = m->steps;
-	program->literals = m->literals;
-	ck_assert_msg(!fetch_check(program, PROGRAM_REGISTERS, depths), "seed %llu: %s", (unsigned long long)seed,
-	              pp_error());
+	program_finish(m, program, depths);
 }
 
 /* ---- what differs ---- */

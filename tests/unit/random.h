@@ -3,6 +3,8 @@
 #ifndef TESTS_UNIT_RANDOM_H
 #define TESTS_UNIT_RANDOM_H
 
+#include <check.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +53,16 @@ static inline void seed_set(void)
 	seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
 	seed_state = seed;
 	fprintf(stderr, "PROBEPOINT_SEED=%llu\n", (unsigned long long)seed);
+}
+
+/* Keeps the thread on its CPU, which has its own counters and number. */
+static inline void stay_on_this_cpu(void)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	ck_assert(!sched_setaffinity(0, sizeof(one), &one));
 }
 
 #endif

@@ -70,6 +70,9 @@ void trampoline_run(void), trampoline_back(void);
 #define TEXT_TRAMPOLINE (2 * PAGE)
 #define TEXT_SIZE (2 * PAGE + TRAMPOLINE_MAX)
 
+#define RING_STRIDE shm_ring_stride(AGENT_RING_SIZE)
+#define SHM_SIZE (shm_rings_at + AGENT_RINGS * RING_STRIDE)
+
 static struct agent_shm *shm;
 static struct agent_ring *ring;
 static struct image_ranges image;
@@ -105,12 +108,14 @@ static void image_everything(void)
 
 static void set_up_shm(void)
 {
-	shm = mmap(NULL, shm_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	shm = mmap(NULL, SHM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ck_assert_ptr_ne(shm, MAP_FAILED);
 	ring = (struct agent_ring *)((char *)shm + shm_rings_at);
 	for (unsigned i = 0; i < AGENT_RINGS; i++)
-		((struct agent_ring *)((char *)ring + i * shm_ring_stride))->limit = AGENT_RING_SIZE;
+		((struct agent_ring *)((char *)ring + i * RING_STRIDE))->limit = AGENT_RING_SIZE;
 	agent.shms[3].at = shm;
+	agent.shms[3].ring_size = AGENT_RING_SIZE;
+	agent.shms[3].nrings = AGENT_RINGS;
 }
 
 static void set_up_text(void)
@@ -267,13 +272,17 @@ static const struct agent_count *counts_of(uint32_t slot)
 	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING) + slot;
 }
 
-/* Runs the program in the interpreter. Returns whether it records. */
+static uint64_t
+	passed[2]; /* hits that the predicate of the program let through: of a thread with a ring, and without one */
+
+/* Runs the program in the interpreter, as fetch_run(). */
 static int interpret(const struct fetch_program *p)
 {
 	struct fetch_machine machine = { .registers = trampoline_registers,
 		                         .read = read_memory,
 		                         .pid = getpid(),
 		                         .tid = gettid(),
+		                         .passed = &passed[agent_thread.busy != 0],
 		                         .aggregate = model.aggregate ? interpreted_aggregate : NULL };
 	char comm[16];
 
@@ -332,19 +341,26 @@ static int one_hit(const struct interned_program *program, uint32_t slot, uint64
 	const struct fetch_program *p = &program->fetch;
 	struct agent_count before = *counts_of(slot), after;
 	uint64_t position = ring->head;
-	int recorded = interpret(p);
+	uint64_t passed_before = passed[0];
+	int result = interpret(p);
+	bool recorded = result > 0;
 
-	if (read_elsewhere) /* a number that happens to be an address */
+	if (read_elsewhere) { /* a number that happens to be an address */
+		passed[0] = passed_before;
 		return 0;
+	}
 	memcpy(memory_before, memory, sizeof(memory_before));
 	memcpy(stack_before, stack, sizeof(stack_before));
 	trampoline_run();
 	after = *counts_of(slot);
 	check_unchanged(p);
 	if (after.recorded - before.recorded != (uint64_t)recorded ||
-	    after.filtered - before.filtered != (uint64_t)!recorded)
+	    after.filtered - before.filtered != (uint64_t)!result ||
+	    after.unsampled - before.unsampled != (uint64_t)(result < 0))
 		fail_with(p, "seed %llu: the interpreter %s, the trampoline does not", (unsigned long long)seed,
-		          recorded ? "records" : "filters");
+		          recorded ? "records"
+		          : result ? "does not choose"
+		                   : "filters");
 	if (recorded)
 		check_record(p, slot, position, begun);
 	else
@@ -363,12 +379,22 @@ static size_t make_trampoline(const struct interned_program *program, uint32_t s
 	struct trampoline_consumer consumer = { .program = program,
 		                                .shm = shm,
 		                                .index = 3,
+		                                .ring_size = AGENT_RING_SIZE,
 		                                .slot = slot,
 		                                .group = program->fetch.naggregate ? &group : NULL };
 
 	return trampoline_ready(trampoline_compile(
 		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
 		&image, (struct trampoline_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
+}
+
+/* Lets the program choose hits, and begins to count those of the slot. */
+static void sample_anew(struct fetch_program *p, uint32_t slot)
+{
+	p->sample.every = below(2) ? 0 : 1 + below(4);
+	memset(passed, 0, sizeof(passed));
+	memset((struct agent_count *)counts_of(slot), 0, sizeof(struct agent_count));
+	memset((char *)shm + shm_overflow_at + slot * sizeof(struct agent_count), 0, sizeof(struct agent_count));
 }
 
 START_TEST(trampolines_record_what_the_interpreter_does)
@@ -387,6 +413,7 @@ START_TEST(trampolines_record_what_the_interpreter_does)
 		new_stack();
 		new_inputs();
 		make_program(&maker, &program.fetch, depths);
+		sample_anew(&program.fetch, slot);
 		ck_assert_uint_gt(make_trampoline(&program, slot), 0);
 		for (int hit = 0; hit < 5; hit++) {
 			kept += one_hit(&program, slot, 512);
@@ -398,8 +425,208 @@ START_TEST(trampolines_record_what_the_interpreter_does)
 			ring->head = ring->limit - AGENT_RING_SIZE;
 	}
 	fprintf(stderr, "%ld of %ld runs recorded\n", kept, all);
-	ck_assert_int_gt(kept, all / 4);
+	ck_assert_int_gt(kept, all / 8);
 	ck_assert_int_lt(kept, all / 10 * 9);
+}
+END_TEST
+
+/* ---- calls ---- */
+
+#define BEGIN_SLOT 11
+#define END_SLOT 12
+#define TEST_CALL 0x3000000100000007 /* trampoline_consumer.call of region 3 */
+#define TEST_STARTS 16384            /* hit-calls.c */
+
+struct call_test {
+	struct maker begin_maker, end_maker;
+	struct interned_program begin, end;
+	uint8_t begin_depths[2048], end_depths[2048];
+};
+
+/* Appends a key: a value or the hash of a string. */
+static void make_key(struct maker *m)
+{
+	size_t from = m->p.nsteps;
+
+	m->predicate = false;
+	m->budget = below(4);
+	if (below(2)) {
+		address_expression(m);
+		step(m, FETCH_HASH, 0, 0, 0, 0);
+	} else {
+		expression(m);
+	}
+	m->p.nkey = m->p.nsteps - from;
+}
+
+/* Makes the program of a begin, which keeps up to FETCH_ENTRY_MAX integers, and that of an end with an equal key, mostly. */
+static void make_call(struct call_test *t, enum site_match match)
+{
+	struct maker *m = &t->begin_maker;
+	size_t from;
+
+	memset(m, 0, sizeof(*m));
+	m->p.role = SITE_CALL;
+	m->p.nargs = below(FETCH_ENTRY_MAX + 1);
+	for (size_t i = 0; i < m->p.nargs; i++) {
+		m->budget = below(4);
+		expression(m);
+		step(m, FETCH_ARG, i, 0, 0, 0);
+		m->p.kind[i] = PP_UNSIGNED;
+		m->p.size[i] = 8;
+	}
+	from = m->p.nsteps;
+	if (match == MATCH_KEY)
+		make_key(m);
+	m->p.match = match;
+	program_finish(m, &t->begin.fetch, t->begin_depths);
+
+	makes_ends = true;
+	make_program(&t->end_maker, &t->end.fetch, t->end_depths);
+	makes_ends = false;
+	m = &t->end_maker;
+	m->p.match = match;
+	if (match == MATCH_KEY && !below(8)) {
+		make_key(m);
+	} else if (match == MATCH_KEY) {
+		m->p.nkey = t->begin.fetch.nkey;
+		memcpy(m->steps + m->p.nsteps, t->begin_maker.steps + from, m->p.nkey * sizeof(*m->steps));
+		m->p.nsteps += m->p.nkey;
+	}
+	program_finish(m, &t->end.fetch, t->end_depths);
+	t->begin.depths = t->begin_depths;
+	t->end.depths = t->end_depths;
+}
+
+static size_t make_call_trampoline(const struct call_test *t)
+{
+	const struct trampoline_consumer consumers[2] = {
+		{ .program = &t->begin,
+		  .shm = shm,
+		  .index = 3,
+		  .ring_size = AGENT_RING_SIZE,
+		  .slot = BEGIN_SLOT,
+		  .call = TEST_CALL },
+		{ .program = &t->end,
+		  .shm = shm,
+		  .index = 3,
+		  .ring_size = AGENT_RING_SIZE,
+		  .slot = END_SLOT,
+		  .call = TEST_CALL },
+	};
+
+	return trampoline_ready(trampoline_compile(
+		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, consumers, 2,
+		&image, (struct trampoline_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
+}
+
+/* Returns the call that the last hit made, in the thread's ring or in the table of starts with a key; NULL: none. */
+static struct agent_call *call_made(enum site_match match)
+{
+	struct agent_calls *calls = ring_calls(ring);
+	struct agent_call *at = match == MATCH_FRAME    ? calls->frames
+	                        : match == MATCH_THREAD ? calls->starts
+	                                                : agent.starts;
+	unsigned n = match == MATCH_FRAME ? CALLS_DEEP : match == MATCH_THREAD ? STARTS_DEEP : TEST_STARTS;
+
+	for (unsigned i = 0; i < n; i++)
+		if (at[i].time)
+			return &at[i];
+	return NULL;
+}
+
+/* Runs a begin and its end in both. Returns whether the end was recorded. */
+static int one_whole_call(struct call_test *t)
+{
+	const struct fetch_program *begin = &t->begin.fetch, *end = &t->end.fetch;
+	struct fetch_machine machine = { .registers = trampoline_registers,
+		                         .read = read_memory,
+		                         .pid = getpid(),
+		                         .tid = gettid(),
+		                         .passed = &passed[0] };
+	struct agent_count before[2] = { *counts_of(BEGIN_SLOT), *counts_of(END_SLOT) }, after[2];
+	uint64_t position = ring->head, keys[2] = { 0, 0 };
+	struct agent_call *made;
+	bool begins, ends;
+	char comm[16];
+	int result = 0;
+
+	strcpy(comm, words[below(9)]);
+	prctl(PR_SET_NAME, comm);
+	machine.comm = comm;
+	read_elsewhere = false;
+	fetch_run(begin, &machine, &wanted.record);
+	memcpy(machine.entry, wanted.record.value, 8 * begin->nargs);
+	machine.entry_faults = wanted.record.faults | ~0u << begin->nargs;
+	begins = !begin->nkey || !fetch_run_key(begin, &machine, &keys[0]);
+	ends = begins && (!end->nkey || !fetch_run_key(end, &machine, &keys[1])) && keys[0] == keys[1];
+	memcpy(memory_before, memory, sizeof(memory_before));
+	memcpy(stack_before, stack, sizeof(stack_before));
+	memset(ring_calls(ring), 0, sizeof(struct agent_calls));
+	trampoline_run();
+	made = call_made(end->match);
+	if (made)
+		machine.duration = *(const uint64_t *)&made->time;
+	if (ends)
+		result = fetch_run(end, &machine, &wanted.record);
+	if (made)
+		memset(made, 0, sizeof(*made));
+	if (read_elsewhere) {
+		memset((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1)), 0,
+		       ring->head - position);
+		ring->limit = ring->head + AGENT_RING_SIZE;
+		return 0;
+	}
+	check_unchanged(end);
+	after[0] = *counts_of(BEGIN_SLOT);
+	after[1] = *counts_of(END_SLOT);
+	if (!made != !begins || after[0].recorded - before[0].recorded != begins ||
+	    after[0].lost - before[0].lost != !begins)
+		fail_with(begin, "seed %llu: the begin of a call differs", (unsigned long long)seed);
+	if (after[1].unmatched - before[1].unmatched != !ends ||
+	    after[1].filtered - before[1].filtered != (uint64_t)(ends && !result) ||
+	    after[1].recorded - before[1].recorded != (uint64_t)(result > 0))
+		fail_with(end, "seed %llu: the end of a call differs: the interpreter %s", (unsigned long long)seed,
+		          !ends    ? "does not match it"
+		          : result ? "records"
+		                   : "filters");
+	if (result > 0)
+		check_record(end, END_SLOT, position, 512);
+	else
+		ck_assert_uint_eq(ring->head, position);
+	return result > 0;
+}
+
+START_TEST(calls_are_what_the_interpreter_finds)
+{
+	static const enum site_match matches[] = { MATCH_FRAME, MATCH_THREAD, MATCH_KEY };
+	static struct call_test t;
+	int rounds = rounds_of(1500, 200, 20000);
+	long kept = 0, all = 0;
+
+	set_up();
+	agent.has_ticks = true;
+	agent.tick_ns = 1ull << 32; /* a duration is in ticks */
+	agent.starts = calloc(TEST_STARTS, sizeof(*agent.starts));
+	shm->record_until = AGENT_RECORD_ALWAYS;
+	for (int round = 0; round < rounds; round++) {
+		new_stack();
+		new_inputs();
+		make_call(&t, matches[round % 3]);
+		passed[0] = 0;
+		ck_assert_uint_gt(make_call_trampoline(&t), 0);
+		for (int hit = 0; hit < 4; hit++) {
+			kept += one_whole_call(&t);
+			all++;
+			if (hit == 1)
+				new_inputs();
+		}
+	}
+	fprintf(stderr, "%ld of %ld calls recorded\n", kept, all);
+	ck_assert_int_gt(kept, all / 5);
+	ck_assert_int_lt(kept, all / 10 * 9);
+	free(agent.starts);
+	agent.starts = NULL;
 }
 END_TEST
 
@@ -507,7 +734,7 @@ static bool hit_aggregates(const struct interned_program *program, uint32_t slot
 
 	agent_thread.busy = below(2);
 	agent_thread.ring[3] = agent_thread.busy ? NULL : ring;
-	recorded = interpret(p) && shm->record_until && !agent_thread.busy;
+	recorded = interpret(p) > 0 && shm->record_until && !agent_thread.busy;
 	if (read_elsewhere)
 		return false;
 	memcpy(memory_before, memory, sizeof(memory_before));
@@ -520,16 +747,6 @@ static bool hit_aggregates(const struct interned_program *program, uint32_t slot
 	else
 		ck_assert_uint_eq(ring->head, position);
 	return true;
-}
-
-/* The thread stays on its CPU, so that both see the same number of it. */
-static void stay_on_this_cpu(void)
-{
-	cpu_set_t one;
-
-	CPU_ZERO(&one);
-	CPU_SET(sched_getcpu(), &one);
-	ck_assert(!sched_setaffinity(0, sizeof(one), &one));
 }
 
 START_TEST(aggregates_are_what_the_interpreter_computes)
@@ -553,6 +770,7 @@ START_TEST(aggregates_are_what_the_interpreter_computes)
 		for (unsigned i = 0; i < maker.aggregate.nparts; i++)
 			program.key_size += agg_part_size(maker.aggregate.parts[i].kind);
 		new_table(&program, 1 + below(60));
+		sample_anew(&program.fetch, slot);
 		shm->record_until = below(2) ? AGENT_RECORD_ALWAYS : 0;
 		ck_assert_uint_gt(make_trampoline(&program, slot), 0);
 		for (int hit = 0; hit < 12 && hit_aggregates(&program, slot); hit++)
@@ -602,7 +820,7 @@ static void *share(void *arg)
 	unsigned i = (unsigned)(uintptr_t)arg;
 
 	/* Half of the threads have a ring. */
-	agent_thread.ring[3] = i % 2 ? (struct agent_ring *)((char *)ring + i * shm_ring_stride) : NULL;
+	agent_thread.ring[3] = i % 2 ? (struct agent_ring *)((char *)ring + i * RING_STRIDE) : NULL;
 	sharer_state = seed + i + 1;
 	for (int n = 0; n < SHARER_HITS; n++)
 		share_hit(&sharer_state);
@@ -651,7 +869,7 @@ static struct agg_cell shared_cell_sum(uint32_t number)
 
 	for (int i = -1; i < SHARERS; i++) {
 		const char *at =
-			i < 0 ? (char *)shm + shm_cells_at : (char *)ring + i * shm_ring_stride + AGENT_CELLS_IN_RING;
+			i < 0 ? (char *)shm + shm_cells_at : (char *)ring + i * RING_STRIDE + AGENT_CELLS_IN_RING;
 		struct agg_cell value;
 
 		if (i >= 0 && number >= AGENT_RING_CELLS)
@@ -793,7 +1011,7 @@ END_TEST
 static void take_all_rings(void)
 {
 	for (unsigned i = 0; i < AGENT_RINGS; i++) {
-		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * shm_ring_stride);
+		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * RING_STRIDE);
 
 		r->state = AGENT_RING_TAKEN;
 		r->tid = getppid() ? 1u << 30 : 0;
@@ -853,7 +1071,7 @@ START_TEST(each_consumer_of_a_site_records)
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
 		consumers[i] = (struct trampoline_consumer){
-			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .slot = i
+			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .ring_size = AGENT_RING_SIZE, .slot = i
 		};
 	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,
@@ -1081,8 +1299,7 @@ START_TEST(invalid_ring_values_do_no_harm)
 	ck_assert_uint_gt(hits, 10000);
 	/* The next ring and the table of slots are unchanged. */
 	for (size_t i = 0; i < AGENT_RING_SIZE; i++)
-		ck_assert(!((char *)ring)[shm_ring_stride + AGENT_DATA_IN_RING + i] &&
-		          !((char *)shm)[shm_slots_at + i]);
+		ck_assert(!((char *)ring)[RING_STRIDE + AGENT_DATA_IN_RING + i] && !((char *)shm)[shm_slots_at + i]);
 }
 END_TEST
 
@@ -1095,6 +1312,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 1200);
 	tcase_add_test(tc, trampolines_record_what_the_interpreter_does);
+	tcase_add_test(tc, calls_are_what_the_interpreter_finds);
 	tcase_add_test(tc, aggregates_are_what_the_interpreter_computes);
 	tcase_add_test(tc, threads_and_handlers_add_to_one_table);
 	tcase_add_test(tc, invalid_tables_do_no_harm);

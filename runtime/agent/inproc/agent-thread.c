@@ -34,6 +34,7 @@
 #include "runtime/agent/inproc/change.h"
 #include "runtime/agent/inproc/control.h"
 #include "runtime/agent/inproc/files.h"
+#include "runtime/agent/inproc/fit.h"
 #include "runtime/agent/inproc/keeper.h"
 #include "runtime/agent/inproc/proc.h"
 #include "runtime/agent/inproc/readers.h"
@@ -161,6 +162,7 @@ static bool thread_take_over(struct thread_files *files)
 		return false;
 	}
 	agent.start_time = process_start_time(0);
+	agent.exec = process_exec();
 	__atomic_store_n(&agent.tid, tid, __ATOMIC_RELEASE);
 	if (!lifecycle.begun) {
 		ring_key_create();
@@ -304,6 +306,13 @@ static bool service_step(struct thread_files *files, struct service *s, struct p
 		s->checked = clock_ms();
 		if (!thread_may_stay())
 			return false;
+		/* Another process, or a system call that the agent does not see, may have changed the limit. */
+		if (lock_try(&agent.lock, 100)) {
+			regions_fit();
+			lock_put(&agent.lock);
+		}
+		if (files->store >= 0 && sessions_have_orphan(files->store))
+			rescan_now(files->store);
 	}
 	if (lifecycle.wanted != lifecycle.done)
 		rescan_now(files->store);

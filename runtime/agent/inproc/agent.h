@@ -18,7 +18,7 @@
  *     hit-read, hit-ring, hit-aggregate, hit-calls, entry-CPU   what runs in a hit
  *     codebuf, trampoline-CPU, compile                   trampolines
  *     attachment, tables, shm, calls                     requests, and what hits may do
- *     state-dir, child, session                          files of sessions
+ *     state-dir, child, layout, session                          files of sessions
  *     site-table, regions, trampolines                   sites and their trampolines
  *     patch-CPU, patch                                   writing to sites
  *     wanted, arm, scan                                  one pass over all sites
@@ -44,6 +44,7 @@ struct agent {
 	uint32_t reason; /* why nothing can be armed in this process, or AGENT_OK */
 	uint32_t pid, tid;
 	uint64_t start_time;
+	uint64_t exec; /* struct agg_stack */
 	struct session sessions[SESSIONS_MAX];
 	struct session_shm shms[SHMS_MAX];
 	uint32_t unloading;  /* threads in dlclose() */

@@ -376,6 +376,11 @@ static inline void x86_add_al_imm(struct codebuf *c, uint8_t value)
 
 /* ---- arithmetic with memory ---- */
 
+static inline void x86_add_load(struct codebuf *c, int reg, struct x86_mem from)
+{
+	x86_op_mem(c, 0x03, reg, from, 0);
+}
+
 static inline void x86_cmp_load(struct codebuf *c, int reg, struct x86_mem with)
 {
 	x86_op_mem(c, 0x3b, reg, with, 0);

@@ -13,7 +13,7 @@
 #include "runtime/agent/inproc/attachment.h"
 #include "runtime/agent/inproc/mem.h"
 
-_Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) == 48 &&
+_Static_assert(sizeof(struct manifest) == 72 && sizeof(struct manifest_point) == 48 &&
                        sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
                        sizeof(struct manifest_group) == 8 && sizeof(struct manifest_file) == 40 &&
                        sizeof(struct manifest_layout) == 52 && sizeof(struct manifest_probe) == 16 &&
@@ -47,7 +47,7 @@ static bool aggregates_equal(const struct fetch_program *f, const struct fetch_p
 	    memcmp(x->columns, y->columns, x->ncolumns * sizeof(*x->columns)))
 		return false;
 	for (size_t i = 0; i < x->nparts; i++)
-		if ((x->parts[i].kind == PP_STRING) != (y->parts[i].kind == PP_STRING))
+		if (agg_part_size(x->parts[i].kind) != agg_part_size(y->parts[i].kind))
 			return false;
 	return true;
 }
@@ -57,7 +57,8 @@ static bool program_is(const struct interned_program *p, uint64_t hash, const st
 	return p->hash == hash && p->fetch.role == f->role && p->fetch.match == f->match && p->fetch.nkey == f->nkey &&
 	       p->fetch.nsteps == f->nsteps && p->fetch.npredicate == f->npredicate &&
 	       p->fetch.naggregate == f->naggregate && p->fetch.nliterals == f->nliterals &&
-	       p->fetch.nargs == f->nargs && aggregates_equal(&p->fetch, f) &&
+	       p->fetch.nargs == f->nargs && p->fetch.sample.every == f->sample.every &&
+	       p->fetch.sample.rate == f->sample.rate && aggregates_equal(&p->fetch, f) &&
 	       !memcmp(p->fetch.steps, f->steps, f->nsteps * sizeof(*f->steps)) &&
 	       !memcmp(p->fetch.literals, f->literals, f->nliterals * sizeof(*f->literals)) &&
 	       !memcmp(p->fetch.kind, f->kind, f->nargs) && !memcmp(p->fetch.size, f->size, f->nargs);
@@ -181,6 +182,7 @@ static void program_view(const struct agent_attachment *h, uint32_t spec, struct
 	f->role = p->role;
 	f->match = p->match;
 	f->nkey = p->nkey;
+	f->sample = p->sample;
 	f->literals = (struct fetch_literal *)((char *)h + h->literals_at) + p->literal;
 	f->nliterals = p->nliterals;
 	f->nargs = p->nargs;
@@ -296,8 +298,8 @@ static bool programs_ok(const struct agent_attachment *h)
 	for (uint32_t i = 0; ok && i < h->nprograms; i++) {
 		ok = p[i].role <= SITE_LEAVE && p[i].match <= MATCH_KEY && p[i].step <= h->nsteps &&
 		     p[i].nsteps <= h->nsteps - p[i].step && p[i].literal <= h->nliterals &&
-		     p[i].nliterals <= h->nliterals - p[i].literal &&
-		     (!p[i].naggregate || p[i].aggregate < d->naggregates);
+		     p[i].nliterals <= h->nliterals - p[i].literal && p[i].sample.every <= FETCH_SAMPLE_MAX &&
+		     p[i].sample.rate <= FETCH_SAMPLE_MAX && (!p[i].naggregate || p[i].aggregate < d->naggregates);
 		if (ok) {
 			program_view(h, i, &f, &aggregate);
 			ok = program_ok(&f, depths);
@@ -312,6 +314,9 @@ static enum agent_reason attachment_check(const struct agent_attachment *h, size
 	uint64_t end = sizeof(*h);
 
 	if (size < sizeof(*h) || h->magic != AGENT_ATTACHMENT_MAGIC || h->version != AGENT_VERSION || h->size != size)
+		return AGENT_FILE;
+	if (h->ring_size < AGENT_RING_SIZE_MIN || h->ring_size > AGENT_RING_SIZE_MAX ||
+	    h->ring_size & (h->ring_size - 1))
 		return AGENT_FILE;
 	if (!manifest_ok(h, &end) ||
 	    !file_part_ok(&end, h->processes_at, h->nprocesses, sizeof(struct agent_process), size) ||

@@ -8,13 +8,14 @@
  * 2. for each consumer, from the oldest to the newest:
  *    a. loads the thread's ring;
  *    b. evaluates the predicate; if it is false, counts the hit as filtered;
- *    c. computes the aggregate: writes the key to the stack, then adds each value
+ *    c. counts the hit as unsampled if it is not chosen (struct fetch_sample);
+ *    d. computes the aggregate: writes the key to the stack, then adds each value
  *       to the key's cell, by C if it is not found at once (hit-aggregate.c);
- *    d. takes the time; if nothing records at that time, counts the hit as idle;
- *    e. reserves space in the ring; if the ring is full, makes room if it may be
+ *    e. takes the time; if nothing records at that time, counts the hit as idle;
+ *    f. reserves space in the ring; if the ring is full, makes room if it may be
  *       overwritten, else counts the hit as lost;
- *    f. writes the record: its head, its arguments, and its time last;
- *    g. counts the hit as recorded;
+ *    g. writes the record: its head, its arguments, and its time last;
+ *    h. counts the hit as recorded;
  * 3. restores what it saved, and jumps back to the instruction after the site.
  *
  * A thread without a ring takes one in step 2a. If all rings are taken, the hit is
@@ -331,6 +332,11 @@ static void compile_aggregate_end(struct expression *e, const struct fetch_step 
 		gen_key(e->c, *size);
 		*size += 8;
 		break;
+	case FETCH_KEYWORD: gen_key(e->c, *size + 8 * step->b); break;
+	case FETCH_KEYSTACK:
+		gen_key_stack(e->c, *size);
+		*size += AGG_STACK;
+		break;
 	case FETCH_KEYSTR:
 	case FETCH_KEYCOMM:
 		gen_key_string(e->c, step->op == FETCH_KEYSTR ? &table->keystr : &table->keycomm, *size,
@@ -360,12 +366,12 @@ static void compile_aggregate(struct codebuf *c, const struct trampoline_consume
 		e.filtered = nparts < p->aggregate->nparts ? l->key_unread : l->column[column].unread;
 		if (c->is_target[i])
 			codebuf_here(c, c->step_label[i]);
-		if (step->op < FETCH_KEY || step->op > FETCH_AGG) {
+		if (!fetch_is_of_aggregate(step->op)) {
 			i = compile_step(&e, i, end);
 			continue;
 		}
 		compile_aggregate_end(&e, step, has_ring, &size);
-		nparts += step->op != FETCH_AGG;
+		nparts += fetch_ends_part(step->op);
 		if (step->op == FETCH_AGG)
 			codebuf_here(c, l->column[column++].next);
 		i++;
@@ -474,30 +480,51 @@ struct consumer_labels {
 	uint32_t have_ring, no_ring, next;
 	uint32_t filtered, idle, lost, full, reserve;
 	uint32_t unmatched, ended; /* of an end */
-	uint32_t shared_filtered, shared_idle;
+	uint32_t unsampled;
+	uint32_t shared_filtered, shared_idle, shared_unsampled;
 };
 
 static void consumer_labels_init(struct codebuf *c, struct consumer_labels *l)
 {
-	uint32_t *labels[] = { &l->have_ring, &l->no_ring, &l->next,    &l->filtered,        &l->idle,
-		               &l->lost,      &l->full,    &l->reserve, &l->shared_filtered, &l->shared_idle,
-		               &l->unmatched, &l->ended };
+	uint32_t *labels[] = { &l->have_ring, &l->no_ring, &l->next,      &l->filtered,        &l->idle,
+		               &l->lost,      &l->full,    &l->reserve,   &l->shared_filtered, &l->shared_idle,
+		               &l->unmatched, &l->ended,   &l->unsampled, &l->shared_unsampled };
 
 	for (size_t i = 0; i < sizeof(labels) / sizeof(*labels); i++)
 		*labels[i] = codebuf_label(c);
 }
 
-/* Takes the time, and jumps to idle if nothing records then. A thread with a ring may read the clock. */
-static void compile_time(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
+/* Takes the time. A thread with a ring may read the clock. */
+static void compile_clock(struct codebuf *c, bool has_ring)
 {
-	gen_never_check(c, consumer->shm, idle);
 	if (!has_ring)
 		gen_time_call(c, &c->table->late);
 	else if (trampoline_clock_invariant())
 		gen_time(c);
 	else
 		gen_time_call(c, &c->table->now);
+}
+
+/* Takes the time, and jumps to idle if nothing records then. */
+static void compile_time(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
+{
+	gen_never_check(c, consumer->shm, idle);
+	compile_clock(c, has_ring);
 	gen_time_check(c, consumer->shm, idle);
+}
+
+/* Jumps if the hit is not chosen. The aggregate may change the time's register, so the record takes the time again. */
+static void compile_sample(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t unsampled,
+                           bool has_ring)
+{
+	const struct fetch_sample *sample = &consumer->program->fetch.sample;
+
+	if (sample->every > 1)
+		gen_every(c, consumer, has_ring, unsampled);
+	if (!sample->rate)
+		return;
+	compile_clock(c, has_ring);
+	gen_token(c, consumer->bucket, unsampled);
 }
 
 static void compile_record(struct codebuf *c, const struct trampoline_consumer *consumer,
@@ -558,6 +585,7 @@ static void compile_hit_with_ring(struct codebuf *c, const struct trampoline_con
 	struct aggregate_labels aggregate;
 
 	compile_predicate(c, consumer->program, l->filtered);
+	compile_sample(c, consumer, l->unsampled, true);
 	compile_aggregate(c, consumer, &aggregate, true);
 	compile_time(c, consumer, l->idle, true);
 	compile_record(c, consumer, l);
@@ -567,6 +595,8 @@ static void compile_hit_with_ring(struct codebuf *c, const struct trampoline_con
 	compile_unread(c, consumer, &aggregate);
 	codebuf_here(c, l->filtered);
 	compile_count(c, slot, COUNTER(filtered), l);
+	codebuf_here(c, l->unsampled);
+	compile_count(c, slot, COUNTER(unsampled), l);
 	codebuf_here(c, l->idle);
 	compile_count(c, slot, COUNTER(idle), l);
 	codebuf_here(c, l->full);
@@ -623,6 +653,7 @@ static void compile_without_ring(struct codebuf *c, const struct trampoline_cons
 	codebuf_here(c, l->no_ring);
 	gen_ring_take(c, consumer->index, l->have_ring);
 	compile_predicate(c, consumer->program, l->shared_filtered);
+	compile_sample(c, consumer, l->shared_unsampled, false);
 	compile_aggregate(c, consumer, &aggregate, false);
 	compile_time(c, consumer, l->shared_idle, false);
 	gen_count_shared(c, consumer, COUNTER(lost));
@@ -632,6 +663,9 @@ static void compile_without_ring(struct codebuf *c, const struct trampoline_cons
 	gen_jump(c, l->next);
 	compile_stubs(c);
 	compile_unread(c, consumer, &aggregate);
+	codebuf_here(c, l->shared_unsampled);
+	gen_count_shared(c, consumer, COUNTER(unsampled));
+	gen_jump(c, l->next);
 	codebuf_here(c, l->shared_filtered);
 	gen_count_shared(c, consumer, COUNTER(filtered));
 }
@@ -691,8 +725,10 @@ void trampoline_table_fill(struct trampoline_table *table)
 	table->unread = entry_unread;
 	table->keystr = entry_keystr;
 	table->keycomm = entry_keycomm;
+	table->keystack = entry_keystack;
 	table->cpu = entry_cpu;
 	table->begin = entry_begin;
 	table->end = entry_end;
 	table->hash = entry_hash;
+	table->token = entry_token;
 }

@@ -87,6 +87,8 @@ void gen_key_end(struct codebuf *c);
 void gen_key(struct codebuf *c, unsigned offset);
 /* Calls the table's keystr, with the top as address, or keycomm. Jumps to fault if memory is unreadable. */
 void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint32_t fault);
+/* Calls the table's keystack for the struct agg_stack at an offset of the key. */
+void gen_key_stack(struct codebuf *c, unsigned offset);
 /* Adds the top to a column under the key. what: HIT_COLUMN(). */
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what);
 /*
@@ -98,6 +100,16 @@ bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const 
                         unsigned what, uint32_t stub);
 /* Counts the hit as unread in n columns. */
 void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n);
+
+/* ---- sampling ---- */
+
+/*
+ * Jumps if the hit is not each `every`th one of those that the slot's counters have counted behind the predicate. That is so if
+ * unsampled < (idle + recorded + lost + 1) * (every - 1), so no other counter is needed.
+ */
+void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bool has_ring, uint32_t unsampled);
+/* Jumps if the bucket has no token at the time that was taken. */
+void gen_token(struct codebuf *c, struct hit_bucket *bucket, uint32_t unsampled);
 
 /* ---- calls ---- */
 

@@ -108,11 +108,13 @@ ENTRY(entry_shrink, trampoline_shrink, "", "mov x0, x4\nmov x4, x1\nmov x1, x5\n
 ENTRY(entry_begin, trampoline_begin, KEEP, CALL_ARGUMENTS, FETCH);
 ENTRY(entry_end, trampoline_end, KEEP, CALL_ARGUMENTS, FETCH);
 ENTRY(entry_hash, trampoline_hash, KEEP, "mov x4, x0\nmov x0, x1\nmov x5, x29\n", FETCH);
+ENTRY(entry_token, trampoline_token, "", "mov x0, x6\n", "");
 ENTRY(entry_room, trampoline_room, "", "mov x0, x4\n", "");
 ENTRY(entry_aggregate, trampoline_aggregate, "",
       "mov x4, x0\nmov x0, x1\nmov x1, x2\nmov x2, x3\nmov x3, x5\nmov x5, x29\n", "");
 ENTRY(entry_unread, trampoline_unread, "", "mov x0, x1\nmov x4, x2\nmov x2, x3\nmov x3, x4\n", "");
 ENTRY(entry_keystr, trampoline_keystr, KEEP, "mov x4, x0\nmov x0, x1\nmov x1, x2\nmov x5, x29\n", FETCH);
 ENTRY(entry_keycomm, trampoline_keycomm, KEEP, "mov x1, x2\n", FETCH);
+ENTRY(entry_keystack, trampoline_keystack, KEEP, "mov x1, x2\nmov x5, x29\n", FETCH);
 ENTRY(entry_cpu, trampoline_cpu, KEEP, "", FETCH);
 ENTRY(entry_take, trampoline_take, "bl entry_keep_all\n", "mov x0, x1\n", "bl entry_fetch_all\n");

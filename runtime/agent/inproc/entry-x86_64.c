@@ -46,11 +46,13 @@ ENTRY(entry_shrink, trampoline_shrink, "", "");
 ENTRY(entry_begin, trampoline_begin, "", "");
 ENTRY(entry_end, trampoline_end, "", "");
 ENTRY(entry_hash, trampoline_hash, "", "");
+ENTRY(entry_token, trampoline_token, "", "");
 ENTRY(entry_room, trampoline_room, "", "");
 ENTRY(entry_aggregate, trampoline_aggregate, "", "");
 ENTRY(entry_unread, trampoline_unread, "", "");
 ENTRY(entry_keystr, trampoline_keystr, "", "");
 ENTRY(entry_keycomm, trampoline_keycomm, "", "");
+ENTRY(entry_keystack, trampoline_keystack, "", "");
 ENTRY(entry_cpu, trampoline_cpu, "", "");
 ENTRY(entry_take, trampoline_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
       "fxrstor64 16(%rsp)\n");

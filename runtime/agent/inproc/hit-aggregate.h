@@ -66,10 +66,13 @@ void trampoline_unread(const struct hit_group *group, long rsi, unsigned n, unsi
 struct hit_result trampoline_keystr(const struct image_ranges *image, char *part, long rdx, long rcx, uint64_t address,
                                     uintptr_t frame);
 struct hit_result trampoline_keycomm(long rdi, char *part);
+/* Walks the stack of calls, whose first words are in place. The program's memory is only read where that is sure to work. */
+struct hit_result trampoline_keystack(long rdi, uint64_t *words, long rdx, long rcx, long rax, uintptr_t frame);
 /* Returns the number of the CPU that the thread runs on. */
 struct hit_result trampoline_cpu(void);
 
-void entry_aggregate(void), entry_unread(void), entry_keystr(void), entry_keycomm(void), entry_cpu(void);
+void entry_aggregate(void), entry_unread(void), entry_keystr(void), entry_keycomm(void), entry_keystack(void),
+	entry_cpu(void);
 
 /* ---- for the agent's thread ---- */
 

@@ -66,7 +66,8 @@ static struct agent_flight_slot *slot_take(const struct flight_memory *memory, c
 		/* A reader that sees what follows sees the turn. */
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		shared_set(slot->begin, position);
-		shared_set(slot->ring, ((char *)ring - (char *)shm->at - shm_rings_at) / shm_ring_stride);
+		shared_set(slot->ring,
+		           ((char *)ring - (char *)shm->at - shm_rings_at) / shm_ring_stride(shm->ring_size));
 		shared_set(slot->tid, shared_get(ring->tid));
 		for (unsigned k = 0; k < sizeof(slot->comm); k++)
 			((volatile char *)slot->comm)[k] = ((volatile char *)ring->comm)[k];
@@ -80,12 +81,12 @@ static struct agent_flight_slot *slot_take(const struct flight_memory *memory, c
 }
 
 /* Returns the end of the entries from a position on that fit into room bytes. */
-static uint64_t entries_end(struct agent_ring *ring, uint64_t from, uint64_t to, uint32_t room)
+static uint64_t entries_end(struct agent_ring *ring, uint64_t size, uint64_t from, uint64_t to, uint32_t room)
 {
 	uint64_t end = from;
 
 	while (end != to) {
-		struct ring_entry entry = ring_entry_at(ring, end);
+		struct ring_entry entry = ring_entry_at(ring, size, end);
 		uint64_t next = 8 * (uint64_t)entry.words < to - end ? end + 8 * (uint64_t)entry.words : to;
 
 		if (next - from > room)
@@ -96,13 +97,14 @@ static uint64_t entries_end(struct agent_ring *ring, uint64_t from, uint64_t to,
 }
 
 /* Copies entry by entry, because one that ends in the slack after the ring's data is followed by one at its beginning. */
-static void entries_copy(struct agent_ring *ring, struct agent_flight_slot *slot, uint64_t from, uint64_t end)
+static void entries_copy(struct agent_ring *ring, uint64_t size, struct agent_flight_slot *slot, uint64_t from,
+                         uint64_t end)
 {
 	shared64 *to = (shared64 *)((char *)slot + sizeof(*slot) + slot_used(slot));
 
 	while (from != end) {
-		const shared64 *words = ring_words(ring, from);
-		uint64_t n = (end - from) / 8, left = ring_entry_at(ring, from).words;
+		const shared64 *words = ring_words(ring, size, from);
+		uint64_t n = (end - from) / 8, left = ring_entry_at(ring, size, from).words;
 
 		if (left < n)
 			n = left;
@@ -124,9 +126,9 @@ static void flight_store_in(const struct flight_memory *memory, struct agent_rin
 			slot = slot_take(memory, shm, ring, from);
 		if (!slot)
 			return;
-		end = entries_end(ring, from, to, SLOT_ROOM - slot_used(slot));
+		end = entries_end(ring, shm->ring_size, from, to, SLOT_ROOM - slot_used(slot));
 		if (end != from) {
-			entries_copy(ring, slot, from, end);
+			entries_copy(ring, shm->ring_size, slot, from, end);
 			shared_release(slot->used, slot_used(slot) + (uint32_t)(end - from));
 		} else {
 			shared_set(ring->flight_turn, 0);

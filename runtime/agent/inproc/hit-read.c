@@ -347,6 +347,30 @@ struct hit_result trampoline_keystr(const struct image_ranges *image, char *part
 	return answer;
 }
 
+struct hit_result trampoline_keystack(long rdi, uint64_t *words, long rdx, long rcx, long rax, uintptr_t frame)
+{
+	const struct hit_result answer = { 0, 0 };
+	uint64_t at = words[AGG_WORD_FRAME], lowest = words[AGG_WORD_SP];
+	uint64_t *frames = words + AGG_WORD_SITE;
+	unsigned n = frames[1] ? 2 : 1;
+
+	(void)rdi, (void)rdx, (void)rcx, (void)rax;
+	words[1] = agent.exec;
+	while (n < AGG_FRAMES && at >= lowest && at - lowest <= AGG_FRAME_SIZE_MAX && !(at & 7) &&
+	       bytes_sure(at, frame, NULL) >= 16) {
+		const uint64_t *record = (const uint64_t *)at;
+
+		if (!record[1])
+			break;
+		frames[n++] = record[1];
+		lowest = at + 16;
+		at = record[0];
+	}
+	for (; n < AGG_FRAMES; n++)
+		frames[n] = 0;
+	return answer;
+}
+
 static bool literal_matches(const struct fetch_literal *literal, const char *string, unsigned length, bool prefix)
 {
 	if (prefix ? length < literal->length : length != literal->length)

@@ -33,6 +33,15 @@
 
 #include "runtime/agent/inproc/hit-ring.h"
 
+/* Returns the size of one of the thread's rings; 1 if it is not the thread's any more. */
+static uint64_t ring_size_of(const struct agent_ring *ring)
+{
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		if (agent_thread.ring[i] == ring)
+			return agent.shms[i].ring_size;
+	return 1;
+}
+
 /* ---- giving back space ---- */
 
 /*
@@ -43,7 +52,7 @@
 void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved)
 {
 	uint64_t words = (cursor - (char *)record) / 8, begin, head = shared_get(ring->head);
-	uint64_t mask = AGENT_RING_SIZE - 1;
+	uint64_t mask = ring_size_of(ring) - 1;
 
 	shared_set(record->words_faults, (shared_get(record->words_faults) & ~255u) | (words & 255));
 	if (words > 255)
@@ -61,7 +70,7 @@ void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, ch
 
 /* ---- making room ---- */
 
-#define ROOM (AGENT_RING_SIZE / 16) /* made at once */
+#define ROOM(size) ((size) / 16) /* made at once */
 
 /* Moves n hits of the slot from recorded to lost. */
 static void recorded_to_lost(struct agent_ring *ring, uint32_t slot, uint64_t n)
@@ -88,19 +97,19 @@ static bool ring_entry_counts(const struct session_shm *shm, const struct ring_e
  * written, unless its thread has ended. Returns false if the ring's header is invalid;
  * else *taken is where `taken` was, *end where it is.
  */
-static bool ring_claim(struct agent_ring *ring, uint64_t tail, uint64_t head, uint64_t before, bool ended,
-                       uint64_t *taken, uint64_t *end)
+static bool ring_claim(struct agent_ring *ring, uint64_t size, uint64_t tail, uint64_t head, uint64_t before,
+                       bool ended, uint64_t *taken, uint64_t *end)
 {
 	const uint64_t used = head - tail;
 
-	if (used > AGENT_RING_SIZE || before - tail > used)
+	if (used > size || before - tail > used)
 		return false;
 	do {
 		*taken = *end = shared_acquire(ring->taken);
 		if (*taken - tail > used)
 			return false;
 		while (*end - tail < before - tail) {
-			struct ring_entry entry = ring_entry_at(ring, *end);
+			struct ring_entry entry = ring_entry_at(ring, size, *end);
 
 			if (!entry.whole && !ended)
 				break;
@@ -119,8 +128,8 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
 	uint32_t slot = 0;
 
 	for (uint64_t at = tail; at - tail < end - tail;) {
-		struct ring_entry entry = ring_entry_at(ring, at);
-		shared64 *word = ring_words(ring, at);
+		struct ring_entry entry = ring_entry_at(ring, shm->ring_size, at);
+		shared64 *word = ring_words(ring, shm->ring_size, at);
 
 		if (!is_flight && at - tail >= taken - tail && ring_entry_counts(shm, &entry)) {
 			if (entry.point != slot) {
@@ -143,15 +152,15 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
  */
 static bool ring_drop(struct agent_ring *ring, struct session_shm *shm, uint64_t limit, uint64_t before, bool ended)
 {
-	const uint64_t head = shared_get(ring->head), tail = limit - AGENT_RING_SIZE;
+	const uint64_t head = shared_get(ring->head), tail = limit - shm->ring_size;
 	uint64_t taken, end;
 
-	if (!ring_claim(ring, tail, head, before, ended, &taken, &end))
+	if (!ring_claim(ring, shm->ring_size, tail, head, before, ended, &taken, &end))
 		return false;
 	if (shared_get(shm->at->overwrite) == AGENT_FLIGHT)
 		flight_store(ring, shm, tail, end);
 	ring_clear(ring, shm, tail, taken, end);
-	shared_release(ring->limit, end + AGENT_RING_SIZE);
+	shared_release(ring->limit, end + shm->ring_size);
 	return end != tail;
 }
 
@@ -169,7 +178,9 @@ struct hit_result trampoline_room(struct agent_ring *ring)
 	limit = shared_get(ring->limit);
 	for (unsigned i = 0; i < SHMS_MAX; i++)
 		if (t->ring[i] == ring)
-			answer.fault = !ring_drop(ring, &agent.shms[i], limit, limit - AGENT_RING_SIZE + ROOM, false);
+			answer.fault =
+				!ring_drop(ring, &agent.shms[i], limit,
+			                   limit - agent.shms[i].ring_size + ROOM(agent.shms[i].ring_size), false);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->dropping = 0;
 	return answer;
@@ -202,7 +213,7 @@ static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct h
 	uint32_t state = shared_acquire(ring->state), owner = shared_get(ring->tid), turns;
 	uint64_t head = shared_get(ring->head), limit = shared_acquire(ring->limit);
 	uint32_t overwrite = shared_get(shm->at->overwrite);
-	bool full = state != AGENT_RING_FREE && head + AGENT_RING_SIZE != limit;
+	bool full = state != AGENT_RING_FREE && head + shm->ring_size != limit;
 
 	if (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner))))
 		return false;
@@ -220,19 +231,21 @@ static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct h
 		ring->comm[0] = 0;
 	turns = shared_get(ring->turns);
 	if (!turns)
-		shared_release(ring->limit, AGENT_RING_SIZE);
+		shared_release(ring->limit, shm->ring_size);
 	shared_release(ring->turns, turns + 1);
 	return true;
 }
 
 static struct agent_ring *ring_find(struct session_shm *shm, struct hit_thread *t)
 {
+	const uint32_t nrings = __atomic_load_n(&shm->nrings, __ATOMIC_RELAXED);
+
 	for (unsigned force = 0; force < 2; force++) {
 		uint32_t first = force ? __atomic_load_n(&shm->next_ring, __ATOMIC_RELAXED) : 0;
 
-		for (unsigned i = 0; i < AGENT_RINGS; i++) {
-			unsigned index = (first + i) % AGENT_RINGS;
-			struct agent_ring *ring = (void *)((char *)shm->at + shm_rings_at + index * shm_ring_stride);
+		for (unsigned i = 0; i < nrings; i++) {
+			unsigned index = (first + i) % nrings;
+			struct agent_ring *ring = region_ring(shm, shm->at, index);
 
 			if (!ring_take(shm, ring, t, force))
 				continue;

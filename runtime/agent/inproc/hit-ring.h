@@ -5,9 +5,9 @@
 
 #include "runtime/agent/inproc/hit-call.h"
 
-static inline shared64 *ring_words(struct agent_ring *ring, uint64_t position)
+static inline shared64 *ring_words(struct agent_ring *ring, uint64_t size, uint64_t position)
 {
-	return (shared64 *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1) & ~7ull));
+	return (shared64 *)((char *)ring + AGENT_DATA_IN_RING + (position & (size - 1) & ~7ull));
 }
 
 /* A record or a gap at a position of a ring, read once, because any process may change it. */
@@ -18,9 +18,9 @@ struct ring_entry {
 	bool whole;     /* it is not being written */
 };
 
-static inline struct ring_entry ring_entry_at(struct agent_ring *ring, uint64_t position)
+static inline struct ring_entry ring_entry_at(struct agent_ring *ring, uint64_t size, uint64_t position)
 {
-	const struct shared_record *at = (const struct shared_record *)ring_words(ring, position);
+	const struct shared_record *at = (const struct shared_record *)ring_words(ring, size, position);
 	struct ring_entry found = { .time = shared_acquire(at->time) };
 
 	found.whole = found.time >= AGENT_WORD_SKIP;

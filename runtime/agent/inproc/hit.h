@@ -50,19 +50,19 @@ struct life {
 /* ---- the memory of rings ---- */
 
 /* Offsets in a shared memory region and in a ring. They are constants, because trampolines contain them. */
-#define AGENT_DATA_IN_RING 4096u
-#define AGENT_CALLS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
+#define AGENT_CALLS_IN_RING 4096u
 #define AGENT_CALLS_SIZE 20480u
 #define AGENT_COUNTS_IN_RING (AGENT_CALLS_IN_RING + AGENT_CALLS_SIZE)
-#define shm_slots_at 4096ull
 #define AGENT_CELLS_IN_RING (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
+#define AGENT_DATA_IN_RING (AGENT_CELLS_IN_RING + AGENT_RING_CELLS * sizeof(struct agent_cell))
+#define shm_slots_at 4096ull
 #define shm_overflow_at (shm_slots_at + AGENT_SLOTS * sizeof(struct agent_slot))
 #define shm_tables_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
 #define shm_cells_at (shm_tables_at + 4096)
 #define shm_keys_at (shm_cells_at + AGENT_CELLS * sizeof(struct agent_cell))
 #define shm_rings_at (shm_keys_at + AGENT_KEYS_SIZE)
-#define shm_ring_stride (AGENT_CELLS_IN_RING + AGENT_RING_CELLS * sizeof(struct agent_cell))
-#define shm_size (shm_rings_at + AGENT_RINGS * shm_ring_stride)
+/* The records come last, because regions have rings of different sizes. */
+#define shm_ring_stride(ring_size) (AGENT_DATA_IN_RING + (uint64_t)(ring_size) + AGENT_RING_SLACK)
 
 /* The records and counts of runtime/record.h and protocol.h, as words that others can write. */
 struct shared_record {
@@ -72,7 +72,7 @@ struct shared_record {
 	shared64 value[];
 };
 struct shared_count {
-	shared64 recorded, filtered, idle, lost, unmatched;
+	shared64 recorded, filtered, idle, lost, unmatched, unsampled;
 };
 
 _Static_assert(sizeof(struct shared_record) == sizeof(struct record) &&
@@ -131,6 +131,17 @@ void calls_abandon(struct agent_ring *ring);
 bool calls_prepare(void);
 /* Forgets the starts of MATCH_KEY of a session whose region has this index. */
 void starts_forget(unsigned shm);
+
+/* ---- sampling ---- */
+
+/* The token bucket of a probe in this process. Times are those of the rings' clock. Never freed: trampolines contain its address. */
+struct hit_bucket {
+	uint64_t next; /* the first field: see rate_interval() */
+	uint64_t interval, tolerance;
+	uint64_t call; /* trampoline_consumer.call of the points that share it */
+	uint32_t rate;
+	struct hit_bucket *after;
+};
 
 /* The readable parts of the images that exist as long as a site does: the site's image, and the program's. */
 #define IMAGE_RANGES 8
@@ -194,8 +205,12 @@ struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_
 struct hit_result trampoline_hash(const struct image_ranges *image, long rsi, long rdx, unsigned rcx, uint64_t address,
                                   uintptr_t frame);
 
-void entry_load(void), entry_begin(void), entry_end(void), entry_hash(void), entry_string(void), entry_match(void),
-	entry_comm(void), entry_now(void), entry_shrink(void), entry_take(void), entry_room(void), entry_late(void);
+/* Takes a token of the bucket. Returns a fault if it has none. time: of the hit. */
+struct hit_result trampoline_token(uint64_t time, struct hit_bucket *bucket);
+
+void entry_token(void), entry_load(void), entry_begin(void), entry_end(void), entry_hash(void), entry_string(void),
+	entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void), entry_take(void), entry_room(void),
+	entry_late(void);
 /* Call this once before the first trampoline is made. */
 void entry_prepare(void);
 

@@ -31,11 +31,13 @@
 #include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/calls.h"
+#include "runtime/agent/inproc/fit.h"
 #include "runtime/agent/inproc/flights.h"
 #include "runtime/agent/inproc/interpose.h"
 #include "runtime/agent/inproc/lifecycle.h"
@@ -52,7 +54,7 @@ HIDDEN void *interpose_real_syscall;
 #define INTERPOSED(F)                                                                                     \
 	F(dlopen) F(dlclose) F(unshare) F(setns) F(setuid) F(setgid) F(seteuid) F(setegid) F(setreuid)    \
 	F(setregid) F(setresuid) F(setresgid) F(setgroups) F(initgroups) F(setfsuid) F(setfsgid) F(capset) \
-	F(prctl) F(clone) F(mlockall)
+	F(prctl) F(clone) F(mlockall) F(setrlimit) F(setrlimit64) F(prlimit) F(prlimit64)
 /* clang-format on */
 
 #define KNOWN(name) static void *known_##name;
@@ -295,6 +297,43 @@ EXPORT int mlockall(int flags)
 	lock_put(&agent.lock);
 	return result;
 }
+
+/* ---- limits ---- */
+
+/* A program that lowers its limit of address space needs what is left of it, and the agent's regions are mostly empty. */
+static void limit_changed(int resource, const void *limit, int result)
+{
+	if (result || resource != RLIMIT_AS || !limit || !agent_is_running() || !lock_try(&agent.lock, 1000))
+		return;
+	regions_fit();
+	lock_put(&agent.lock);
+}
+
+#define LIMIT_SET(name, type)                                                                                \
+	EXPORT int name(__rlimit_resource_t resource, const struct type *limit)                              \
+	{                                                                                                    \
+		int (*next)(__rlimit_resource_t, const struct type *) = next_function(&known_##name, #name); \
+		int result = next(resource, limit);                                                          \
+                                                                                                             \
+		limit_changed(resource, limit, result);                                                      \
+		return result;                                                                               \
+	}
+
+#define LIMIT_SWAP(name, type)                                                                               \
+	EXPORT int name(pid_t pid, __rlimit_resource_t resource, const struct type *limit, struct type *old) \
+	{                                                                                                    \
+		int (*next)(pid_t, __rlimit_resource_t, const struct type *, struct type *) =                \
+			next_function(&known_##name, #name);                                                 \
+		int result = next(pid, resource, limit, old);                                                \
+                                                                                                             \
+		limit_changed(resource, limit, result);                                                      \
+		return result;                                                                               \
+	}
+
+LIMIT_SET(setrlimit, rlimit)
+LIMIT_SET(setrlimit64, rlimit64)
+LIMIT_SWAP(prlimit, rlimit)
+LIMIT_SWAP(prlimit64, rlimit64)
 
 /* ---- filters of system calls ---- */
 

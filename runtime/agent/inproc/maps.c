@@ -147,6 +147,41 @@ int maps_reread(void)
 	return maps_parse(&again_text, &again_maps);
 }
 
+/* Returns whether the text has the line of n bytes, which ends with a newline. */
+static bool text_has_line(const struct vector *text, const char *line, size_t n)
+{
+	const char *at = text->at, *end = at + text->n, *next;
+
+	for (; at < end; at = next) {
+		next = memchr(at, '\n', end - at);
+		next = next ? next + 1 : end;
+		if ((size_t)(next - at) == n && !memcmp(at, line, n))
+			return true;
+	}
+	return false;
+}
+
+void maps_add_code(struct vector *text)
+{
+	const char *at, *end;
+
+	if (maps_read_text(&again_text))
+		return;
+	for (at = again_text.at; (end = strchr(at, '\n')); at = end + 1) {
+		const char *protection = memchr(at, ' ', end - at);
+		size_t n = end + 1 - at;
+		char *to;
+
+		if (!protection || end - protection < 5 || protection[3] != 'x' || text->n + n > LAYOUT_SIZE_MAX ||
+		    text_has_line(text, at, n))
+			continue;
+		to = vector_add(text, n);
+		if (!to)
+			return;
+		memcpy(to, at, n);
+	}
+}
+
 /* ---- looking up ---- */
 
 size_t maps_count(void)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/agent/inproc/mem.h"
 #include "runtime/manifest.h"
 
 struct map_entry {
@@ -37,6 +38,9 @@ bool mapping_is_image(const struct map_entry *text, uintptr_t address, size_t si
 int maps_reread(void);
 /* Returns whether start to end is still mapped from the text's file, at the same offset, with that protection. */
 bool maps_unchanged(const struct map_entry *text, uintptr_t start, uintptr_t end, int protection);
+
+/* Appends the lines of executable mappings that the text lacks, which consists of lines. */
+void maps_add_code(struct vector *text);
 
 /* Copies memory of this process that may not be mapped. Returns whether all of it was readable. */
 bool memory_copy(void *to, uintptr_t from, size_t size);

@@ -70,7 +70,7 @@ static size_t digits_count(const char *text)
 }
 
 /* The name, in parentheses, may contain anything; fields are counted from the last closing parenthesis. */
-uint64_t process_start_time(uint32_t pid)
+static uint64_t process_stat_field(uint32_t pid, int wanted)
 {
 	char text[1024], path[40] = "/proc/", *at;
 
@@ -82,11 +82,21 @@ uint64_t process_start_time(uint32_t pid)
 	if (!file_read_text(AT_FDCWD, path, text, sizeof(text)))
 		return 0;
 	at = strrchr(text, ')');
-	for (int field = 2; at && field < 22; field++)
+	for (int field = 2; at && field < wanted; field++)
 		at = strchr(at + 1, ' ');
 	if (at)
 		at[1 + digits_count(at + 1)] = 0;
 	return at && parse_number(at + 1) > 0 ? parse_number(at + 1) : 0;
+}
+
+uint64_t process_start_time(uint32_t pid)
+{
+	return process_stat_field(pid, 22);
+}
+
+uint64_t process_exec(void)
+{
+	return process_stat_field(0, 48);
 }
 
 /* ---- rights ---- */

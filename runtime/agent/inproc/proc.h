@@ -19,6 +19,9 @@ bool proc_is_last_thread(uint32_t pid);
 /* Returns field 22 of /proc/PID/stat, or 0. pid 0: the calling process. */
 uint64_t process_start_time(uint32_t pid);
 
+/* Returns field 48, which struct agg_stack calls exec, of the calling process, or 0. */
+uint64_t process_exec(void);
+
 /*
  * Rights are users, groups, capabilities, no_new_privs and filters of system calls.
  * Without /proc both functions return false, so that nothing is armed.

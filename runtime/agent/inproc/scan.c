@@ -7,12 +7,15 @@
  *    size and time of change.
  * 2. Attachments and sessions that are gone are forgotten. A session is forgotten only
  *    after its points are disarmed (sites_arm()).
- * 3. If a directory was replaced by another directory of the same name, the points of the
+ * 3. A private session ends when its owner has died. The owner holds a lock on the session's file `private`, so the thread
+ *    also looks every second whether the lock is free (sessions_have_orphan()).
+ * 4. If a directory was replaced by another directory of the same name, the points of the
  *    old one are disarmed first, and a second scan reads the new one.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +23,7 @@
 #include "runtime/agent/inproc/arm.h"
 #include "runtime/agent/inproc/child.h"
 #include "runtime/agent/inproc/files.h"
+#include "runtime/agent/inproc/layout.h"
 #include "runtime/agent/inproc/scan.h"
 #include "runtime/agent/inproc/session.h"
 #include "runtime/agent/inproc/state-dir.h"
@@ -117,15 +121,52 @@ static void session_read_attachments(struct session *session, int dir)
 	attachments_forget_unseen(session);
 	session->records = session->overwrites = false;
 	session->flight = 0;
+	session->ring_size = AGENT_RING_SIZE;
 	for (size_t i = 0; i < nattachments(session); i++) {
 		const struct loaded_attachment *s = attachments_of(session)[i];
 
 		session->records |= s->manifest && s->header->flags & AGENT_ATTACHMENT_RECORD;
 		session->overwrites |= s->manifest && s->header->flags & AGENT_ATTACHMENT_OVERWRITE;
+		if (s->manifest)
+			session->ring_size = s->header->ring_size;
 		if (s->manifest && s->header->flight)
 			session->flight = s->header->flight;
 	}
 	shm_records(session);
+}
+
+/* Returns whether the session's owner has died. Sets *has_owner if the session is private. */
+static bool session_is_orphan(int dir, bool *has_owner)
+{
+	int fd = openat(dir, "private", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	bool dead;
+
+	*has_owner = fd >= 0;
+	if (fd < 0)
+		return false;
+	dead = !flock(fd, LOCK_SH | LOCK_NB);
+	close(fd);
+	return dead;
+}
+
+bool sessions_have_orphan(int store)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < SESSIONS_MAX && !found; i++) {
+		const struct session *session = &agent.sessions[i];
+		bool has_owner;
+		int dir;
+
+		if (!session->name[0] || !session->has_owner)
+			continue;
+		dir = dir_open(store, session->name, false);
+		if (dir < 0)
+			continue;
+		found = session_is_orphan(dir, &has_owner);
+		close(dir);
+	}
+	return found;
 }
 
 /* *arg becomes true if another directory of that name was read before. */
@@ -134,12 +175,17 @@ static int session_dir_read(int store, const char *name, void *arg)
 	bool *replaced = arg;
 	struct session *session;
 	struct identity id;
+	bool has_owner = false;
 	struct stat st;
 	int dir;
 
 	if (!session_name_ok(name))
 		return 0;
 	dir = dir_open(store, name, false);
+	if (dir >= 0 && session_is_orphan(dir, &has_owner)) {
+		close(dir);
+		return 0;
+	}
 	session = session_find(name);
 	/*
 	 * A process that has given up its rights may not be able to read the directory any
@@ -159,6 +205,7 @@ static int session_dir_read(int store, const char *name, void *arg)
 		} else {
 			session->directory = id;
 			session->seen = true;
+			session->has_owner = has_owner;
 			session_read_attachments(session, dir);
 		}
 	}
@@ -213,6 +260,7 @@ static bool sessions_rescan_once(int store)
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		if (agent.sessions[i].name[0] && !agent.sessions[i].seen)
 			session_forget(&agent.sessions[i]);
+	layouts_write(store);
 	return again;
 }
 

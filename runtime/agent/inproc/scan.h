@@ -11,6 +11,8 @@
  * library has been unloading for too long.
  */
 bool sessions_rescan(int store);
+/* Returns whether a private session that the agent knows has lost its owner, so that a scan will disarm it. */
+bool sessions_have_orphan(int store);
 /* Reads the sessions' files when the process begins, without arming. Returns whether any is for the process. */
 bool sessions_concern_process(int store);
 

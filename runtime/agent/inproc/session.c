@@ -7,6 +7,7 @@
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/child.h"
 #include "runtime/agent/inproc/files.h"
+#include "runtime/agent/inproc/layout.h"
 #include "runtime/agent/inproc/session.h"
 #include "runtime/agent/inproc/tables.h"
 
@@ -149,6 +150,7 @@ static void attachment_write_counts(int dir, const struct session_shm *shm, cons
 		shm_count(shm, i, &c);
 		counts[slots[i].point].recorded += c.recorded;
 		counts[slots[i].point].filtered += c.filtered;
+		counts[slots[i].point].unsampled += c.unsampled;
 		counts[slots[i].point].idle += c.idle;
 		counts[slots[i].point].lost += c.lost;
 		counts[slots[i].point].unmatched += c.unmatched;
@@ -190,6 +192,7 @@ static void session_leave(int dir, const struct session *session)
 
 void sessions_leave(int store)
 {
+	layouts_write(store);
 	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
 		int dir = nattachments(&agent.sessions[i]) ? dir_open(store, agent.sessions[i].name, false) : -1;
 

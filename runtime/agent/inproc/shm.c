@@ -30,15 +30,20 @@
 #include "runtime/agent/inproc/tables.h"
 #include "runtime/agent/inproc/trampoline.h"
 
-_Static_assert(sizeof(struct agent_shm) <= shm_slots_at && shm_rings_at % 4096 == 0 && shm_ring_stride % 4096 == 0,
+_Static_assert(sizeof(struct agent_shm) <= shm_slots_at && shm_rings_at % 4096 == 0 && AGENT_DATA_IN_RING % 4096 == 0 &&
+                       AGENT_RING_SLACK % 4096 == 0,
                "parts of the region");
-_Static_assert(shm_ring_stride < INT32_MAX, "trampolines reach a ring's counters by a displacement of 32 bits");
+_Static_assert(shm_ring_stride(AGENT_RING_SIZE_MAX) < INT32_MAX,
+               "trampolines reach a ring's counters by a displacement of 32 bits");
+
+#define RINGS_LEAST 4 /* of a region */
 
 /* ---- parts of a region ---- */
 
-static struct agent_ring *ring_of(const struct agent_shm *shm, unsigned i)
+/* Returns the size of the region's mapping. */
+static size_t region_size(const struct session_shm *shm)
 {
-	return (struct agent_ring *)((char *)shm + shm_rings_at + i * shm_ring_stride);
+	return shm_rings_at + shm->nrings * shm_ring_stride(shm->ring_size);
 }
 
 /* Returns whether this ring, or any after it, was ever taken. Rings are taken from the first on. */
@@ -100,25 +105,25 @@ static uint32_t flight_slots(const struct session_shm *shm)
 }
 
 /* Maps the memfd: at the address of a region, in its place, or anywhere if at is NULL. */
-static void *shm_map(int fd, void *at)
+static void *shm_map(int fd, size_t size, void *at)
 {
-	void *shm = map_shared(fd, NULL, shm_size, PROT_READ | PROT_WRITE, 0);
+	void *shm = map_shared(fd, NULL, size, PROT_READ | PROT_WRITE, 0);
 
 	if (!shm)
 		return NULL;
-	madvise(shm, shm_size, MADV_DONTDUMP);
-	if (at && mremap(shm, shm_size, shm_size, MREMAP_MAYMOVE | MREMAP_FIXED, at) != at) {
-		munmap(shm, shm_size);
+	madvise(shm, size, MADV_DONTDUMP);
+	if (at && mremap(shm, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, at) != at) {
+		munmap(shm, size);
 		return NULL;
 	}
 	return at ? at : shm;
 }
 
-/* Maps the flight recorder that follows the region in the memfd. Returns NULL without memory. */
-static const struct flight_memory *flight_memory_map(int fd, uint32_t nslots)
+/* Maps the flight recorder that follows a region of that size in the memfd. Returns NULL without memory. */
+static const struct flight_memory *flight_memory_map(int fd, size_t region, uint32_t nslots)
 {
 	struct flight_memory *memory = arena_alloc(sizeof(*memory));
-	void *at = memory ? map_shared(fd, NULL, flight_size(nslots), PROT_READ | PROT_WRITE, shm_size) : NULL;
+	void *at = memory ? map_shared(fd, NULL, flight_size(nslots), PROT_READ | PROT_WRITE, region) : NULL;
 
 	if (!at)
 		return NULL;
@@ -137,9 +142,8 @@ static void flight_replace(struct session_shm *shm, const struct flight_memory *
 		munmap(old->at, flight_size(old->nslots));
 }
 
-static int shm_file_create(uint32_t nflight)
+static int shm_file_create(uint64_t size)
 {
-	const uint64_t size = shm_size + flight_size(nflight);
 	int fd;
 
 	if (!file_limit_ok(size))
@@ -166,8 +170,8 @@ static void shm_fill(struct session_shm *shm)
 	struct agent_shm *at = shm->at;
 	uint32_t n = shm->slots.n / sizeof(struct agent_slot);
 
-	at->size = shm_size + flight_size(flight_slots(shm));
-	at->flight_at = shm_size;
+	at->size = region_size(shm) + flight_size(flight_slots(shm));
+	at->flight_at = region_size(shm);
 	at->flight_slots = flight_slots(shm);
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
@@ -176,9 +180,10 @@ static void shm_fill(struct session_shm *shm)
 	at->base_ns = clock_ns();
 	at->slots_at = shm_slots_at;
 	at->rings_at = shm_rings_at;
-	at->ring_stride = shm_ring_stride;
+	at->ring_stride = shm_ring_stride(shm->ring_size);
+	at->ring_size = shm->ring_size;
 	at->nslots = AGENT_SLOTS;
-	at->nrings = AGENT_RINGS;
+	at->nrings = shm->nrings;
 	at->counts_in_ring = AGENT_COUNTS_IN_RING;
 	at->data_in_ring = AGENT_DATA_IN_RING;
 	at->overflow_at = shm_overflow_at;
@@ -199,17 +204,17 @@ static void shm_fill(struct session_shm *shm)
 	__atomic_store_n(&at->magic, AGENT_SHM_MAGIC, __ATOMIC_RELEASE);
 }
 
-static void ring_reset(struct agent_ring *ring)
+static void ring_reset(struct agent_ring *ring, uint32_t size)
 {
 	uint32_t finished = AGENT_RING_FINISHED;
 	uint64_t head;
 
 	if (!shared_get(ring->turns))
 		return;
-	memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
+	memset((char *)ring + AGENT_DATA_IN_RING, 0, size + AGENT_RING_SLACK);
 	memset(ring_calls(ring), 0, sizeof(struct agent_calls));
 	head = shared_get(ring->head);
-	shared_set(ring->limit, head + AGENT_RING_SIZE);
+	shared_set(ring->limit, head + size);
 	shared_set(ring->taken, head);
 	shared_set(ring->kept, head);
 	shared_set(ring->flight_turn, 0);
@@ -226,8 +231,8 @@ static void shm_reset(struct session_shm *shm)
 		slots[i].attachment = AGENT_NO_ATTACHMENT;
 	if (n)
 		memcpy(shm_slots(shm->at), slots, n * sizeof(*slots));
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++)
-		ring_reset(ring_of(shm->at, i));
+	for (unsigned i = 0; i < shm->nrings && ring_known(region_ring(shm, shm->at, i)); i++)
+		ring_reset(region_ring(shm, shm->at, i), shm->ring_size);
 	tables_reset(shm);
 	shared_set(shm->at->overwrite, session_overwrite(shm->session));
 	shared_set(shm->at->record_until, 0);
@@ -235,14 +240,14 @@ static void shm_reset(struct session_shm *shm)
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
-/* Returns a region that is free, one that is mapped first. */
-static struct session_shm *shm_find(void)
+/* Returns a region that is free, one that is mapped first if its rings have that size. */
+static struct session_shm *shm_find(uint32_t ring_size)
 {
 	for (unsigned i = 0; i < SHMS_MAX; i++)
-		if (!agent.shms[i].session && agent.shms[i].at)
+		if (!agent.shms[i].session && agent.shms[i].at && agent.shms[i].ring_size == ring_size)
 			return &agent.shms[i];
 	for (unsigned i = 0; i < SHMS_MAX; i++)
-		if (!agent.shms[i].session)
+		if (!agent.shms[i].session && !agent.shms[i].at)
 			return &agent.shms[i];
 	return NULL;
 }
@@ -260,18 +265,28 @@ static enum agent_reason shm_reuse(struct session_shm *shm, struct session *sess
 	return AGENT_OK;
 }
 
+/* Returns whether limits of address space permit the region and a flight recorder of that size. */
+static bool region_allowed(const struct session_shm *shm, uint64_t flight_bytes)
+{
+	return memory_allowed(region_size(shm) + flight_bytes + 2 * REGION_SIZE, maps_size());
+}
+
 static enum agent_reason shm_create(struct session_shm *shm, struct session *session)
 {
+	const uint64_t flight_bytes = flight_size(session->flight);
 	const struct flight_memory *flight = NULL;
-	int fd = memory_allowed(shm_size + flight_size(session->flight) + 2 * REGION_SIZE, maps_size())
-	                 ? shm_file_create(session->flight)
-	                 : -EFBIG;
+	int fd;
 
+	shm->ring_size = session->ring_size;
+	shm->nrings = AGENT_RINGS;
+	while (shm->nrings > RINGS_LEAST && !region_allowed(shm, flight_bytes))
+		shm->nrings /= 2;
+	fd = region_allowed(shm, flight_bytes) ? shm_file_create(region_size(shm) + flight_bytes) : -EFBIG;
 	if (fd < 0)
 		return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
 	if (session->flight)
-		flight = flight_memory_map(fd, session->flight);
-	shm->at = session->flight && !flight ? NULL : shm_map(fd, NULL);
+		flight = flight_memory_map(fd, region_size(shm), session->flight);
+	shm->at = session->flight && !flight ? NULL : shm_map(fd, region_size(shm), NULL);
 	if (!shm->at) {
 		if (flight)
 			munmap(flight->at, flight_size(flight->nslots));
@@ -294,7 +309,7 @@ enum agent_reason shm_make(struct session *session)
 
 	if (session->shm)
 		return AGENT_OK;
-	shm = shm_find();
+	shm = shm_find(session->ring_size);
 	if (!shm)
 		return AGENT_SESSIONS_FULL;
 	shm->asked = false;
@@ -344,15 +359,17 @@ static void shm_hide(const struct session_shm *shm, uint32_t nslots, int protect
 	memory_protect(base + shm_slots_at + nslots * sizeof(struct agent_slot), base + shm_overflow_at, protection);
 	memory_protect(base + shm_overflow_at + nslots * sizeof(struct agent_count), base + shm_tables_at, protection);
 	tables_protect(shm, protection);
-	for (; n < AGENT_RINGS && ring_known(ring_of(at, n)); n++) {
-		uintptr_t cells = (uintptr_t)ring_of(at, n) + AGENT_CELLS_IN_RING;
+	for (; n < shm->nrings && ring_known(region_ring(shm, at, n)); n++) {
+		struct agent_ring *ring = region_ring(shm, at, n);
+		uintptr_t cells = (uintptr_t)ring + AGENT_CELLS_IN_RING;
 
-		memory_protect((uintptr_t)(ring_counts(ring_of(at, n)) + nslots), cells, protection);
+		memory_protect((uintptr_t)(ring_counts(ring) + nslots), cells, protection);
 		memory_protect(cells + tables_ring_cells(shm) * sizeof(struct agent_cell),
-		               (uintptr_t)ring_of(at, n + 1), protection);
+		               (uintptr_t)ring + AGENT_DATA_IN_RING, protection);
 	}
 	/* The header of the first unused ring stays accessible, because ring_known() reads it. */
-	memory_protect((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + shm_size, protection);
+	memory_protect((uintptr_t)region_ring(shm, at, n) + sizeof(struct agent_ring), base + region_size(shm),
+	               protection);
 }
 
 /* Slots are taken from the first on. */
@@ -379,25 +396,61 @@ void shms_hide(bool hide)
 		if (!at)
 			continue;
 		if (!hide)
-			munlock(at, shm_size);
+			munlock(at, region_size(&agent.shms[i]));
 		flight_hide(&agent.shms[i], hide);
 		shm_hide(&agent.shms[i], agent.shms[i].slots.n / sizeof(struct agent_slot),
 		         hide ? PROT_NONE : PROT_READ | PROT_WRITE);
 	}
 }
 
+/* ---- limits of address space ---- */
+
+#define LIMIT_SHARE 8 /* of the limit, for the rings of a region */
+
+/* Returns how many rings the region may have mapped. */
+static uint32_t rings_fitting(const struct session_shm *shm, uint64_t limit)
+{
+	uint64_t fit = limit / LIMIT_SHARE / shm_ring_stride(shm->ring_size);
+	uint32_t known = 0;
+
+	while (known < shm->nrings && ring_known(region_ring(shm, shm->at, known)))
+		known++;
+	fit = fit < RINGS_LEAST ? RINGS_LEAST : fit;
+	fit = fit < known ? known : fit;
+	return fit < shm->nrings ? (uint32_t)fit : shm->nrings;
+}
+
+bool shm_is_too_large(const struct session_shm *shm, uint64_t limit)
+{
+	return shm->at && rings_fitting(shm, limit) < shm->nrings;
+}
+
+void shm_cut(struct session_shm *shm, uint64_t limit)
+{
+	const size_t size = region_size(shm);
+	const uint32_t nrings = rings_fitting(shm, limit);
+
+	__atomic_store_n(&shm->nrings, nrings, __ATOMIC_RELEASE);
+	munmap((char *)shm->at + region_size(shm), size - region_size(shm));
+}
+
 /* ---- another memfd ---- */
 
 /* Copies the used part of a region, without what was counted. */
-static void shm_copy(struct agent_shm *to, struct agent_shm *from)
+static void shm_copy(const struct session_shm *shm, struct agent_shm *to, struct agent_shm *from)
 {
 	shared_set(to->record_until, shared_get(from->record_until));
 	shared_set(to->flight_next, shared_get(from->flight_next));
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
-		if (shared_get(ring_of(from, i)->turns)) {
-			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
-			shared_set(ring_of(to, i)->ncells, 0);
-		}
+	for (unsigned i = 0; i < shm->nrings && ring_known(region_ring(shm, from, i)); i++) {
+		struct agent_ring *old = region_ring(shm, from, i), *new = region_ring(shm, to, i);
+
+		if (!shared_get(old->turns))
+			continue;
+		memcpy(new, old, AGENT_COUNTS_IN_RING);
+		memcpy((char *)new + AGENT_DATA_IN_RING, (char *)old + AGENT_DATA_IN_RING,
+		       shm->ring_size + AGENT_RING_SLACK);
+		shared_set(new->ncells, 0);
+	}
 }
 
 static void counts_move(struct shared_count *to, const struct shared_count *from, size_t n)
@@ -405,7 +458,7 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
 	for (size_t i = 0; i < n; i++) {
 		const uint64_t recorded = shared_get(from[i].recorded), filtered = shared_get(from[i].filtered);
 		const uint64_t idle = shared_get(from[i].idle), lost = shared_get(from[i].lost);
-		const uint64_t unmatched = shared_get(from[i].unmatched);
+		const uint64_t unmatched = shared_get(from[i].unmatched), unsampled = shared_get(from[i].unsampled);
 
 		if (recorded)
 			shared_add(to[i].recorded, recorded);
@@ -417,6 +470,8 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
 			shared_add(to[i].lost, lost);
 		if (unmatched)
 			shared_add(to[i].unmatched, unmatched);
+		if (unsampled)
+			shared_add(to[i].unsampled, unsampled);
 	}
 }
 
@@ -425,22 +480,27 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
  * taken its ring after the copy goes on without a ring; its counts are added to those
  * of threads without one.
  */
-static void shm_add(struct agent_shm *to, struct agent_shm *from, size_t nslots)
+static void shm_add(const struct session_shm *shm, struct agent_shm *from, size_t nslots)
 {
+	struct agent_shm *to = shm->at;
+
 	counts_move(shared_counts(to), shared_counts(from), nslots);
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
-		if (shared_get(ring_of(from, i)->turns))
-			counts_move(shared_get(ring_of(to, i)->turns) ? ring_counts(ring_of(to, i)) : shared_counts(to),
-			            ring_counts(ring_of(from, i)), nslots);
+	for (unsigned i = 0; i < shm->nrings && ring_known(region_ring(shm, from, i)); i++) {
+		struct agent_ring *old = region_ring(shm, from, i), *new = region_ring(shm, to, i);
+
+		if (shared_get(old->turns))
+			counts_move(shared_get(new->turns) ? ring_counts(new) : shared_counts(to), ring_counts(old),
+			            nslots);
+	}
 }
 
 /* Maps the region's memory a second time, at another address. Returns MAP_FAILED on errors. */
-static void *shm_twice(void *at)
+static void *shm_twice(void *at, size_t size)
 {
-	void *slot = map_private(shm_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	void *slot = map_private(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 
-	return slot == MAP_FAILED ? mremap(at, 0, shm_size, MREMAP_MAYMOVE)
-	                          : mremap(at, 0, shm_size, MREMAP_MAYMOVE | MREMAP_FIXED, slot);
+	return slot == MAP_FAILED ? mremap(at, 0, size, MREMAP_MAYMOVE)
+	                          : mremap(at, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, slot);
 }
 
 /*
@@ -450,14 +510,14 @@ static void *shm_twice(void *at)
  */
 static struct agent_shm *shm_save(struct session_shm *shm, int fd)
 {
-	struct agent_shm *made = shm_map(fd, NULL), *old;
+	struct agent_shm *made = shm_map(fd, region_size(shm), NULL), *old;
 
 	if (!made)
 		return NULL;
-	old = shm_twice(shm->at);
+	old = shm_twice(shm->at, region_size(shm));
 	if (old != MAP_FAILED)
-		shm_copy(made, old);
-	munmap(made, shm_size);
+		shm_copy(shm, made, old);
+	munmap(made, region_size(shm));
 	if (old == MAP_FAILED)
 		return NULL;
 	shared_release(old->moved, 1);
@@ -469,12 +529,12 @@ int shm_renew(struct session_shm *shm, bool keep)
 	const uint32_t nflight = shm->session ? shm->session->flight : 0;
 	const struct flight_memory *flight = NULL;
 	struct agent_shm *old = NULL;
-	int fd = shm_file_create(nflight);
+	int fd = shm_file_create(region_size(shm) + flight_size(nflight));
 
 	if (fd < 0)
 		return fd;
 	if (nflight)
-		flight = flight_memory_map(fd, nflight);
+		flight = flight_memory_map(fd, region_size(shm), nflight);
 	if (nflight && !flight)
 		goto failed;
 	if (keep) {
@@ -482,9 +542,9 @@ int shm_renew(struct session_shm *shm, bool keep)
 		if (!old)
 			goto failed;
 	}
-	if (!shm_map(fd, shm->at)) {
+	if (!shm_map(fd, region_size(shm), shm->at)) {
 		if (old)
-			munmap(old, shm_size);
+			munmap(old, region_size(shm));
 		goto failed;
 	}
 	if (keep && flight && shm->flight && shm->flight->nslots == nflight)
@@ -499,9 +559,9 @@ int shm_renew(struct session_shm *shm, bool keep)
 		shm_records(shm->session);
 	}
 	if (old) {
-		shm_add(shm->at, old, shm->slots.n / sizeof(struct agent_slot));
+		shm_add(shm, old, shm->slots.n / sizeof(struct agent_slot));
 		tables_move(shm, old);
-		munmap(old, shm_size);
+		munmap(old, region_size(shm));
 	}
 	return 0;
 failed:
@@ -534,8 +594,8 @@ void shm_name_slot(struct session_shm *shm, uint32_t slot, uint32_t attachment, 
 		return;
 	}
 	memset(&shared_counts(at)[slot], 0, sizeof(struct agent_count));
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(at, i)); i++)
-		memset(&ring_counts(ring_of(at, i))[slot], 0, sizeof(struct agent_count));
+	for (unsigned i = 0; i < shm->nrings && ring_known(region_ring(shm, at, i)); i++)
+		memset(&ring_counts(region_ring(shm, at, i))[slot], 0, sizeof(struct agent_count));
 }
 
 static void counts_add(struct agent_count *to, const struct shared_count *from)
@@ -545,14 +605,15 @@ static void counts_add(struct agent_count *to, const struct shared_count *from)
 	to->idle += shared_get(from->idle);
 	to->lost += shared_get(from->lost);
 	to->unmatched += shared_get(from->unmatched);
+	to->unsampled += shared_get(from->unsampled);
 }
 
 void shm_count(const struct session_shm *shm, uint32_t slot, struct agent_count *count)
 {
 	*count = (struct agent_count){ 0 };
 	counts_add(count, &shared_counts(shm->at)[slot]);
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++)
-		counts_add(count, &ring_counts(ring_of(shm->at, i))[slot]);
+	for (unsigned i = 0; i < shm->nrings && ring_known(region_ring(shm, shm->at, i)); i++)
+		counts_add(count, &ring_counts(region_ring(shm, shm->at, i))[slot]);
 }
 
 /* ---- the end of a thread ---- */
@@ -570,8 +631,9 @@ void rings_release(void *unused)
 		if (ring)
 			calls_abandon(ring);
 		if (ring)
-			shared_release(ring->state, shared_get(ring->head) + AGENT_RING_SIZE == shared_get(ring->limit)
-			                                    ? AGENT_RING_FREE
-			                                    : AGENT_RING_FINISHED);
+			shared_release(ring->state,
+			               shared_get(ring->head) + agent.shms[i].ring_size == shared_get(ring->limit)
+			                       ? AGENT_RING_FREE
+			                       : AGENT_RING_FINISHED);
 	}
 }

@@ -11,18 +11,27 @@ struct session;
 /* One of SHMS_MAX regions. A session gets one when its first point is armed in this process. */
 struct session_shm {
 	unsigned index;
-	struct session *session;            /* NULL: free */
-	struct agent_shm *at;               /* mapped once, at one address; NULL before the first use */
-	int fd;                             /* the memfd, in the agent's thread; -1 */
-	int keep;                           /* a connection to the keeper, in the agent's thread; -1 */
-	bool asked;                         /* a controller has the memfd */
-	const struct flight_memory *flight; /* NULL: the session is not a flight recorder */
-	uint32_t next_ring;                 /* where to begin the search for a ring to take by force */
-	struct vector slots;                /* struct agent_slot: the agent's own copy */
-	struct vector tables;               /* struct region_table *: the agent's own copies (tables.c) */
-	uint32_t ncells;                    /* cells of the tables */
-	uint64_t keys_size;                 /* bytes for keys that the tables take */
+	struct session *session; /* NULL: free */
+	struct agent_shm *at;    /* mapped once, at one address; NULL before the first use */
+	uint32_t ring_size;      /* bytes of records of a ring */
+	uint32_t nrings;         /* rings that are mapped */
+	int fd;                  /* the memfd, in the agent's thread; -1 */
+	int keep;                /* a connection to the keeper, in the agent's thread; -1 */
+	bool asked;              /* a controller has the memfd */
+	/* The memory of the flight recorder; NULL: the session is not one. */
+	const struct flight_memory *flight;
+	uint32_t next_ring;   /* where to begin the search for a ring to take by force */
+	struct vector slots;  /* struct agent_slot: the agent's own copy */
+	struct vector tables; /* struct region_table *: the agent's own copies (tables.c) */
+	uint32_t ncells;      /* cells of the tables */
+	uint64_t keys_size;   /* bytes for keys that the tables take */
 };
+
+/* Returns ring number i of a region whose memory is mapped there. */
+static inline struct agent_ring *region_ring(const struct session_shm *shm, const struct agent_shm *at, unsigned i)
+{
+	return (struct agent_ring *)((char *)at + shm_rings_at + i * shm_ring_stride(shm->ring_size));
+}
 
 /* Gives the session a region, if it has none. */
 enum agent_reason shm_make(struct session *session);
@@ -38,6 +47,10 @@ void shm_leave(struct session *session);
 void shm_records(struct session *session);
 /* Does what regions_hide() does for shared memory regions. The caller holds agent.lock. */
 void shms_hide(bool hide);
+/* Returns whether the region has rings that were never taken beyond what a limit of address space allows: fit.h. */
+bool shm_is_too_large(const struct session_shm *shm, uint64_t limit);
+/* Unmaps these rings. The caller holds agent.lock, and no thread looks for a ring (agent.hidden). */
+void shm_cut(struct session_shm *shm, uint64_t limit);
 
 /* Returns a new slot, or -1. */
 int64_t shm_slot(struct session_shm *shm);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "runtime/agent/inproc/buckets.h"
 #include "runtime/agent/inproc/maps.h"
 #include "runtime/agent/inproc/site-table.h"
 
@@ -85,9 +86,15 @@ int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const st
 	/* The begins and the ends of a call are points of one probe. */
 	const uint64_t call = (uint64_t)shm->index << 60 | (uint64_t)(attachment->number & 0xfffffff) << 32 |
 	                      manifest_points(attachment->manifest)[point].probe;
+	struct hit_bucket *bucket = NULL;
 	struct site_consumer *c;
 	int64_t found = -1;
 
+	if (program->fetch.sample.rate) {
+		bucket = bucket_get(call, program->fetch.sample.rate);
+		if (!bucket)
+			return -1;
+	}
 	for (uint32_t i = site->consumers; i; i = c->next) {
 		c = consumer_at(i - 1);
 		if (c->shm != shm->index || c->taken)
@@ -108,6 +115,7 @@ int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const st
 	c->program = program;
 	c->group = group;
 	c->call = call;
+	c->bucket = bucket;
 	shm_name_slot(shm, c->slot, attachment->number, point);
 	return found;
 }

@@ -20,11 +20,12 @@ struct site_consumer {
 	const struct hit_group *group;        /* of the program's aggregate; NULL: none */
 	struct loaded_attachment *attachment; /* the attachment whose point uses this consumer in this pass */
 	uint32_t point;
-	uint64_t call;         /* trampoline_consumer.call */
-	uint8_t shm;           /* index of the shared memory region */
-	uint8_t live;          /* is in the trampoline that is armed */
-	uint8_t in_trampoline; /* is in the trampoline that was compiled last */
-	uint8_t taken;         /* is used in this pass */
+	struct hit_bucket *bucket; /* NULL: the program limits no rate */
+	uint64_t call;             /* trampoline_consumer.call */
+	uint8_t shm;               /* index of the shared memory region */
+	uint8_t live;              /* is in the trampoline that is armed */
+	uint8_t in_trampoline;     /* is in the trampoline that was compiled last */
+	uint8_t taken;             /* is used in this pass */
 };
 
 struct patch_site {

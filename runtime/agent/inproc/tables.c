@@ -43,9 +43,10 @@ static struct shared_cell *region_cell(const struct agent_shm *at, uint32_t numb
 }
 
 /* Returns cell 0 of a ring, or NULL if this ring and those after it were never taken. */
-static struct shared_cell *ring_cells(const struct agent_shm *at, unsigned i, uint32_t *n)
+static struct shared_cell *ring_cells(const struct session_shm *shm, const struct agent_shm *at, unsigned i,
+                                      uint32_t *n)
 {
-	struct agent_ring *ring = (struct agent_ring *)((char *)at + shm_rings_at + i * shm_ring_stride);
+	struct agent_ring *ring = region_ring(shm, at, i);
 
 	if (!shared_acquire(ring->turns) && shared_acquire(ring->state) == AGENT_RING_FREE)
 		return NULL;
@@ -80,14 +81,14 @@ static void cell_merge(struct agent_cell *to, struct shared_cell *from)
 }
 
 /* Sums up the cell of that number over all rings and the region. */
-static void cell_sum(const struct agent_shm *at, uint32_t number, struct agent_cell *sum)
+static void cell_sum(const struct session_shm *shm, const struct agent_shm *at, uint32_t number, struct agent_cell *sum)
 {
 	struct shared_cell *cells;
 	uint32_t n;
 
 	*sum = (struct agent_cell){ 0 };
 	cell_merge(sum, region_cell(at, number));
-	for (unsigned i = 0; number < AGENT_RING_CELLS && i < AGENT_RINGS && (cells = ring_cells(at, i, &n)); i++)
+	for (unsigned i = 0; number < AGENT_RING_CELLS && i < shm->nrings && (cells = ring_cells(shm, at, i, &n)); i++)
 		if (number < n)
 			cell_merge(sum, &cells[number]);
 }
@@ -115,7 +116,7 @@ static void cells_clear(struct session_shm *shm, uint32_t first, uint32_t n)
 	uint32_t has;
 
 	memset(region_cell(shm->at, first), 0, n * sizeof(*cells));
-	for (unsigned i = 0; i < AGENT_RINGS && (cells = ring_cells(shm->at, i, &has)); i++)
+	for (unsigned i = 0; i < shm->nrings && (cells = ring_cells(shm, shm->at, i, &has)); i++)
 		if (first < has)
 			memset(&cells[first], 0, (n < has - first ? n : has - first) * sizeof(*cells));
 }
@@ -302,8 +303,8 @@ static uint32_t table_used(const struct session_shm *shm, const struct agent_shm
 	return n < max ? n : max;
 }
 
-static void table_move_key(const struct region_table *table, const struct agent_shm *from, uint32_t cell,
-                           struct shared_cell *cells)
+static void table_move_key(const struct session_shm *shm, const struct region_table *table,
+                           const struct agent_shm *from, uint32_t cell, struct shared_cell *cells)
 {
 	const struct agent_table *layout = &table->layout;
 	const shared64 *key =
@@ -312,7 +313,7 @@ static void table_move_key(const struct region_table *table, const struct agent_
 	struct agent_cell sum;
 	uint32_t column, found;
 
-	cell_sum(from, table->hit.first + cell, &sum);
+	cell_sum(shm, from, table->hit.first + cell, &sum);
 	if (!sum.count)
 		return;
 	for (unsigned i = 0; i < layout->key_size / 8; i++)
@@ -336,12 +337,12 @@ void tables_move(struct session_shm *shm, struct agent_shm *from)
 		for (uint32_t k = 0; k < nmisfits; k++) {
 			struct agent_cell sum;
 
-			cell_sum(from, table->layout.first_cell + k, &sum);
+			cell_sum(shm, from, table->layout.first_cell + k, &sum);
 			if (sum.count)
 				cell_add_sum(region_cell(shm->at, table->layout.first_cell + k), &sum);
 		}
 		for (uint32_t k = 0; k < n; k++)
-			table_move_key(table, from, k, region_cell(shm->at, 0));
+			table_move_key(shm, table, from, k, region_cell(shm->at, 0));
 	}
 }
 
@@ -386,7 +387,7 @@ static char *result_write(const struct session_shm *shm, const struct manifest *
 	const struct manifest_aggregate *a;
 	struct agent_cell sum;
 
-	cell_sum(shm->at, table->hit.first + cell, &sum);
+	cell_sum(shm, shm->at, table->hit.first + cell, &sum);
 	if (!sum.count)
 		return to;
 	for (unsigned i = 0; i < layout->key_size / 8; i++)
@@ -412,8 +413,8 @@ uint32_t table_results_write(const struct session_shm *shm, const struct manifes
 	for (uint32_t i = 0; i < results->nmisfits; i++) {
 		struct agent_cell other, unread;
 
-		cell_sum(shm->at, table->layout.first_cell + 2 * i, &other);
-		cell_sum(shm->at, table->layout.first_cell + 2 * i + 1, &unread);
+		cell_sum(shm, shm->at, table->layout.first_cell + 2 * i, &other);
+		cell_sum(shm, shm->at, table->layout.first_cell + 2 * i + 1, &unread);
 		misfits[i] = (struct agg_misfit){ other.count, other.sum, unread.count };
 	}
 	for (uint32_t i = 0; i < results->ncells; i++)

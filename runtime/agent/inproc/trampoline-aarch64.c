@@ -43,7 +43,7 @@
 #define SAVED 80 /* bytes of the frame: x0 to x6, the flags, x30, and the call that ends */
 #define HWCAP_ATOMIC (1u << 8)
 
-_Static_assert(AGENT_RING_SIZE == 1u << 18, "gen_reserve() masks 18 bits");
+_Static_assert(AGENT_DATA_IN_RING < 16u << 20, "gen_reserve() adds it");
 _Static_assert(RECORD_SIZE_MAX < 1u << 24, "gen_reserve() adds an immediate of 24 bits");
 
 /* ---- parts of the agent ---- */
@@ -451,6 +451,12 @@ void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint
 	a64_cbnz(c, X1, fault);
 }
 
+void gen_key_stack(struct codebuf *c, unsigned offset)
+{
+	a64_add_imm(c, X2, SP, key_at(c) + offset);
+	gen_call(c, &c->table->keystack);
+}
+
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what)
 {
 	a64_mov_imm(c, X1, (uintptr_t)group);
@@ -538,7 +544,8 @@ void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t ful
 	a64_b_cond(c, A64_HI, full);
 	a64_stxr(c, X3, X5, X1);
 	a64_cbnzw(c, X3, again);
-	a64_and_bits(c, X0, X0, 3, 15); /* position in the ring, a multiple of 8 */
+	/* position in the ring, a multiple of 8 */
+	a64_and_bits(c, X0, X0, 3, __builtin_ctz(c->consumer->ring_size) - 3);
 	a64_op(c, A64_ADD, X5, X4, X0);
 	a64_add_imm(c, X5, X5, AGENT_DATA_IN_RING);
 }
@@ -610,6 +617,40 @@ void gen_count_shared(struct codebuf *c, const struct trampoline_consumer *consu
 	a64_mov_imm(c, X1,
 	            (uintptr_t)consumer->shm + shm_overflow_at + consumer->slot * sizeof(struct agent_count) + counter);
 	gen_increment(c);
+}
+
+/* ---- sampling ---- */
+
+#define COUNT_AT(name) offsetof(struct agent_count, name)
+
+void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bool has_ring, uint32_t unsampled)
+{
+	const uint32_t at = consumer->slot * sizeof(struct agent_count);
+
+	a64_mov_imm(c, X1, has_ring ? AGENT_COUNTS_IN_RING + at : (uintptr_t)consumer->shm + shm_overflow_at + at);
+	if (has_ring)
+		a64_op(c, A64_ADD, X1, X1, X4);
+	a64_ldr(c, X0, X1, COUNT_AT(idle));
+	a64_ldr(c, X2, X1, COUNT_AT(recorded));
+	a64_op(c, A64_ADD, X0, X0, X2);
+	a64_ldr(c, X2, X1, COUNT_AT(lost));
+	a64_op(c, A64_ADD, X0, X0, X2);
+	a64_add_imm(c, X0, X0, 1);
+	a64_mov_imm(c, X2, consumer->program->fetch.sample.every - 1);
+	a64_op(c, A64_MUL, X0, X0, X2);
+	a64_ldr(c, X2, X1, COUNT_AT(unsampled));
+	a64_cmp(c, X0, X2);
+	a64_b_cond(c, A64_HI, unsampled);
+}
+
+void gen_token(struct codebuf *c, struct hit_bucket *bucket, uint32_t unsampled)
+{
+	a64_mov_imm(c, X1, (uintptr_t)bucket);
+	a64_ldr(c, X2, X1, 0);
+	a64_cmp(c, X6, X2);
+	a64_b_cond(c, A64_LO, unsampled);
+	gen_call(c, &c->table->token);
+	a64_cbnz(c, X1, unsampled);
 }
 
 /* ---- the CPU ---- */

@@ -448,6 +448,12 @@ void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint
 	x86_jcc(c, X86_NE, fault);
 }
 
+void gen_key_stack(struct codebuf *c, unsigned offset)
+{
+	x86_lea(c, RSI, x86_at(RSP, offset));
+	gen_call(c, &c->table->keystack);
+}
+
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what)
 {
 	x86_mov_imm(c, RDI, (uintptr_t)group);
@@ -659,7 +665,7 @@ void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t ful
 	x86_jcc(c, X86_A, full);
 	x86_cmpxchg(c, x86_at(RBX, offsetof(struct agent_ring, head)), RCX);
 	x86_jcc(c, X86_NE, retry);
-	x86_andl_eax_imm(c, (AGENT_RING_SIZE - 1) & ~7u);
+	x86_andl_eax_imm(c, (c->consumer->ring_size - 1) & ~7u);
 	x86_lea(c, RSI, x86_sum_at32(RBX, RAX, AGENT_DATA_IN_RING));
 }
 
@@ -711,6 +717,35 @@ void gen_count_shared(struct codebuf *c, const struct trampoline_consumer *consu
 	x86_mov_imm(c, RCX,
 	            (uintptr_t)consumer->shm + shm_overflow_at + consumer->slot * sizeof(struct agent_count) + counter);
 	x86_lock_inc_mem(c, x86_indirect(RCX));
+}
+
+/* ---- sampling ---- */
+
+#define COUNT_AT(name) x86_at(RSI, offsetof(struct agent_count, name))
+
+void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bool has_ring, uint32_t unsampled)
+{
+	if (has_ring)
+		x86_lea(c, RSI, x86_at32(RBX, AGENT_COUNTS_IN_RING + consumer->slot * sizeof(struct agent_count)));
+	else
+		x86_mov_imm(c, RSI,
+		            (uintptr_t)consumer->shm + shm_overflow_at + consumer->slot * sizeof(struct agent_count));
+	x86_mov_load(c, RAX, COUNT_AT(idle));
+	x86_add_load(c, RAX, COUNT_AT(recorded));
+	x86_add_load(c, RAX, COUNT_AT(lost));
+	x86_lea(c, RAX, x86_at(RAX, 1));
+	x86_imul_imm(c, RAX, RAX, consumer->program->fetch.sample.every - 1);
+	x86_cmp_load(c, RAX, COUNT_AT(unsampled));
+	x86_jcc(c, X86_A, unsampled);
+}
+
+void gen_token(struct codebuf *c, struct hit_bucket *bucket, uint32_t unsampled)
+{
+	x86_mov_imm(c, RSI, (uintptr_t)bucket);
+	x86_cmp_load(c, RDI, x86_indirect(RSI));
+	x86_jcc(c, X86_B, unsampled);
+	gen_call(c, &c->table->token);
+	x86_jcc(c, X86_NE, unsampled);
 }
 
 /* ---- the CPU ---- */

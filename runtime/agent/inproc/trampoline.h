@@ -17,8 +17,9 @@
 /* The functions that trampolines call; at the beginning of each region of trampolines. */
 struct trampoline_table {
 	void *load, *string, *match, *comm, *now, *shrink, *take, *room, *late;
-	void *aggregate, *unread, *keystr, *keycomm, *cpu;
+	void *aggregate, *unread, *keystr, *keycomm, *keystack, *cpu;
 	void *begin, *end, *hash; /* of calls */
+	void *token;
 };
 
 void trampoline_table_fill(struct trampoline_table *table);
@@ -27,8 +28,10 @@ struct trampoline_consumer {
 	const struct interned_program *program;
 	const struct agent_shm *shm;
 	unsigned index; /* of the shared memory region */
+	uint32_t ring_size;
 	uint32_t slot;
 	const struct hit_group *group; /* if the program has an aggregate */
+	struct hit_bucket *bucket;     /* if the program limits a rate */
 	uint64_t call;                 /* of a point that begins or ends calls: the same for both */
 };
 

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * In the JSON mapping of OTLP, names are in lowerCamelCase, 64-bit integers are strings, enumerations are integers, bytes are
+ * base64, and traceId and spanId are hexadecimal.
+ *
+ * The record of a call's end has the duration and the arguments of its begin (runtime/call.h), so that a span is made of one
+ * record: recursion, threads and lost records need no pairing here.
+ */
+#include "cmd/otlp.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "cmd/alloc.h"
+#include "cmd/escape.h"
+#include "cmd/event-format.h"
+#include "cmd/ui.h"
+
+enum { SEVERITY_INFO = 9, SEVERITY_WARN = 13, SPAN_KIND_INTERNAL = 1 };
+
+struct otlp {
+	const struct options *options;
+	const char *field;
+	struct otlp_resources *resources;
+	uint64_t random[2]; /* state of the generator of ids */
+};
+
+struct ids {
+	char trace[33], span[17], parent[17]; /* hex; "": none */
+};
+
+struct otlp *otlp_new(const struct options *options, const struct arming *arming, const char *field)
+{
+	struct otlp *otlp = xcalloc(1, sizeof(*otlp));
+
+	otlp->options = options;
+	otlp->field = field;
+	otlp->resources =
+		arming->argv ? otlp_resources_new(arming->child.pid, arming->child.path) : otlp_resources_new(0, NULL);
+	if (getrandom(otlp->random, sizeof(otlp->random), 0) != sizeof(otlp->random))
+		otlp->random[0] = (uint64_t)time(NULL);
+	otlp->random[1] |= 1;
+	return otlp;
+}
+
+void otlp_free(struct otlp *otlp)
+{
+	if (!otlp)
+		return;
+	otlp_resources_free(otlp->resources);
+	free(otlp);
+}
+
+/* ---- ids ---- */
+
+/* Returns the finalizer of splitmix64, a bijection that mixes all bits. */
+static uint64_t bits_mix(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+/* Returns a random number that is not 0, which is an invalid id. */
+static uint64_t id_random(struct otlp *otlp)
+{
+	uint64_t id;
+
+	do
+		id = bits_mix(otlp->random[0] += otlp->random[1]);
+	while (!id);
+	return id;
+}
+
+/* Copies n hex digits in lower case. Returns false if there are fewer or all are 0. */
+static bool hex_take(char *to, const char *from, size_t length, size_t n)
+{
+	bool zero = true;
+
+	if (length < n)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		char c = from[i] >= 'A' && from[i] <= 'F' ? (char)(from[i] + 'a' - 'A') : from[i];
+
+		if ((c < '0' || c > '9') && (c < 'a' || c > 'f'))
+			return false;
+		zero &= c == '0';
+		to[i] = c;
+	}
+	to[n] = 0;
+	return !zero;
+}
+
+/* Takes "00-TRACE-SPAN-FLAGS", the header traceparent of W3C Trace Context. */
+static bool traceparent_take(struct ids *ids, const char *text, size_t length)
+{
+	if (length < 55 || text[2] != '-' || text[35] != '-' || text[52] != '-' || !strncmp(text, "ff", 2))
+		return false;
+	return hex_take(ids->trace, text + 3, 32, 32) && hex_take(ids->parent, text + 36, 16, 16);
+}
+
+/* Takes 32 hex digits, which may be a UUID with dashes. */
+static bool trace_id_take(char trace[33], const char *text, size_t length)
+{
+	char digits[33];
+	size_t n = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '-' && length == 36)
+			continue;
+		if (n == 32)
+			return false;
+		digits[n++] = text[i];
+	}
+	return n == 32 && hex_take(trace, digits, n, 32);
+}
+
+/* Equal texts have equal trace ids, in all processes and on all hosts. */
+static void trace_id_hash(char trace[33], const char *text, size_t length)
+{
+	uint64_t a = 0x9e3779b97f4a7c15u ^ length, b = 0xc2b2ae3d27d4eb4fu;
+
+	for (size_t i = 0; i < length; i++) {
+		a = bits_mix(a ^ (unsigned char)text[i]);
+		b = bits_mix(b + (unsigned char)text[i]) * 3;
+	}
+	snprintf(trace, 33, "%016" PRIx64 "%016" PRIx64, a | !(a | b), b);
+}
+
+/* Sets the trace id, and perhaps the parent span, from argument i. */
+static void ids_take(struct ids *ids, const struct pp_event *event, size_t i)
+{
+	const char *text;
+	size_t length;
+
+	switch (pp_event_arg_kind(event, i)) {
+	case PP_STRING: break;
+	case PP_FLOAT:
+	case PP_STACK: /* of keys only */
+	case PP_FAULT:
+	case PP_MISSING: return;
+	default:
+		if (pp_event_arg_int(event, i))
+			snprintf(ids->trace, sizeof(ids->trace), "%032" PRIx64, (uint64_t)pp_event_arg_int(event, i));
+		return;
+	}
+	text = pp_event_arg_string(event, i, &length, NULL);
+	if (!length)
+		return;
+	if (traceparent_take(ids, text, length))
+		return;
+	ids->parent[0] = 0;
+	if (!trace_id_take(ids->trace, text, length))
+		trace_id_hash(ids->trace, text, length);
+}
+
+static void ids_find(struct ids *ids, struct otlp *otlp, const struct pp_event *event)
+{
+	*ids = (struct ids){ .trace = "" };
+	for (size_t i = 0; otlp->field && i < pp_event_args(event); i++)
+		if (!strcmp(pp_event_arg_name(event, i), otlp->field)) {
+			ids_take(ids, event, i);
+			return;
+		}
+}
+
+struct field_search {
+	const char *field;
+	bool found;
+};
+
+static int trace_id_find(const char *probe, const char *argument, void *arg)
+{
+	struct field_search *search = arg;
+
+	(void)probe;
+	search->found = !strcmp(argument, search->field);
+	return search->found;
+}
+
+enum status otlp_check(const struct otlp *otlp, struct options *options, struct pp_session *session)
+{
+	struct field_search search = { .field = otlp->field };
+
+	if (!otlp->field)
+		return STATUS_DONE;
+	pp_session_arguments(session, trace_id_find, &search);
+	if (search.found)
+		return STATUS_DONE;
+	ui_error(options, "--trace-id: no probe has an argument '%s'; list the arguments with probe-list", otlp->field);
+	return STATUS_USAGE;
+}
+
+/* ---- values ---- */
+
+static json_object *json_base64(const char *bytes, size_t n)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *text = xcalloc(n / 3 + 2, 4), *to = text;
+	json_object *object;
+
+	for (size_t i = 0; i < n; i += 3) {
+		uint32_t group = (uint32_t)(unsigned char)bytes[i] << 16;
+
+		group |= i + 1 < n ? (uint32_t)(unsigned char)bytes[i + 1] << 8 : 0;
+		group |= i + 2 < n ? (unsigned char)bytes[i + 2] : 0;
+		*to++ = digits[group >> 18];
+		*to++ = digits[group >> 12 & 63];
+		*to++ = i + 1 < n ? digits[group >> 6 & 63] : '=';
+		*to++ = i + 2 < n ? digits[group & 63] : '=';
+	}
+	object = json_text(text);
+	free(text);
+	return object;
+}
+
+static bool text_is_utf8(const char *text, size_t length)
+{
+	uint32_t code;
+
+	for (size_t i = 0, n; i < length; i += n) {
+		n = utf8_decode(text + i, length - i, &code);
+		if (!n)
+			return false;
+	}
+	return true;
+}
+
+static void string_add(json_object *attributes, const char *key, const struct pp_event *event, size_t i)
+{
+	char other[64];
+	size_t length;
+	bool cut;
+	const char *text = pp_event_arg_string(event, i, &length, &cut);
+
+	if (text_is_utf8(text, length))
+		otlp_add(attributes, key, "stringValue", json_text_n(text, length));
+	else
+		otlp_add(attributes, key, "bytesValue", json_base64(text, length));
+	if (!cut)
+		return;
+	snprintf(other, sizeof(other), "probepoint.cut.%zu", i);
+	otlp_add_text(attributes, other, key);
+}
+
+/* An integer of OTLP is signed. Larger unsigned ones are texts. */
+static void unsigned_add(json_object *attributes, const char *key, uint64_t value)
+{
+	char number[24];
+
+	if (value <= INT64_MAX) {
+		otlp_add_int(attributes, key, (int64_t)value);
+		return;
+	}
+	snprintf(number, sizeof(number), "%" PRIu64, value);
+	otlp_add_text(attributes, key, number);
+}
+
+/* Adds an argument. Returns false if its value is not known. */
+static bool argument_add(json_object *attributes, const char *key, const struct pp_event *event, size_t i)
+{
+	switch (pp_event_arg_kind(event, i)) {
+	case PP_STRING: string_add(attributes, key, event, i); break;
+	case PP_UNSIGNED:
+	case PP_POINTER: unsigned_add(attributes, key, (uint64_t)pp_event_arg_int(event, i)); break;
+	case PP_BOOL: otlp_add(attributes, key, "boolValue", json_boolean(pp_event_arg_int(event, i) != 0)); break;
+	case PP_FLOAT: {
+		double value = pp_event_arg_float(event, i);
+
+		/* The JSON mapping of protobuf has these three names. */
+		if (isfinite(value))
+			otlp_add(attributes, key, "doubleValue", json_double(value));
+		else
+			otlp_add(attributes, key, "doubleValue",
+			         json_text(isnan(value) ? "NaN"
+			                   : value > 0  ? "Infinity"
+			                                : "-Infinity"));
+		break;
+	}
+	case PP_SIGNED:
+	case PP_CHAR: otlp_add_int(attributes, key, pp_event_arg_int(event, i)); break;
+	case PP_STACK: /* of keys only */
+	case PP_FAULT:
+	case PP_MISSING: return false;
+	}
+	return true;
+}
+
+/* A damaged note can give two arguments the same name. Keys of OTLP are unique. */
+static bool argument_is_repeated(const struct pp_event *event, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (!strcmp(pp_event_arg_name(event, k), pp_event_arg_name(event, i)))
+			return true;
+	return false;
+}
+
+/* Returns the attributes of a record. *dropped: the number of arguments that could not be read. skip: one that is left out. */
+static json_object *attributes_make(const struct pp_event *event, size_t skip, unsigned *dropped)
+{
+	json_object *attributes = json_new_array();
+
+	*dropped = 0;
+	otlp_add_text(attributes, "probepoint.probe", pp_event_probe(event));
+	otlp_add_int(attributes, "thread.id", pp_event_tid(event));
+	otlp_add_text(attributes, "thread.name", pp_event_comm(event));
+	for (size_t i = 0; i < pp_event_args(event); i++) {
+		const char *name = pp_event_arg_value_name(event, i);
+		char key[512];
+
+		if (i == skip)
+			continue;
+		if (argument_is_repeated(event, i))
+			snprintf(key, sizeof(key), "arg%zu", i);
+		else
+			snprintf(key, sizeof(key), "%s", pp_event_arg_name(event, i));
+		*dropped += !argument_add(attributes, key, event, i);
+		if (!name)
+			continue;
+		snprintf(key, sizeof(key), "%s.name", pp_event_arg_name(event, i));
+		otlp_add_text(attributes, key, name);
+	}
+	return attributes;
+}
+
+/* ---- lines ---- */
+
+static void json_add_ns(json_object *to, const char *key, int64_t ns)
+{
+	char number[24];
+
+	snprintf(number, sizeof(number), "%" PRId64, ns < 0 ? 0 : ns);
+	json_add_text(to, key, number);
+}
+
+/* Prints {"NAMEs":[{"resource":...,"scopeNAMEs":[{"scope":...,"ITEMS":[item]}]}]} and frees the item. */
+static void request_put(FILE *out, json_object *resource, const char *outer, const char *inner, const char *items,
+                        json_object *item)
+{
+	json_object *line = json_new_object(), *of_resource = json_new_object(), *of_scope = json_new_object();
+	json_object *scope = json_new_object(), *lists[3] = { json_new_array(), json_new_array(), json_new_array() };
+
+	json_add_text(scope, "name", "probepoint");
+	json_add_text(scope, "version", pp_version());
+	json_add(of_scope, "scope", scope);
+	json_append(lists[2], item);
+	json_add(of_scope, items, lists[2]);
+	json_append(lists[1], of_scope);
+	json_add(of_resource, "resource", json_object_get(resource));
+	json_add(of_resource, inner, lists[1]);
+	json_append(lists[0], of_resource);
+	json_add(line, outer, lists[0]);
+	json_print(out, line);
+	putc('\n', out);
+}
+
+static void log_put(FILE *out, json_object *resource, json_object *record)
+{
+	request_put(out, resource, "resourceLogs", "scopeLogs", "logRecords", record);
+}
+
+/* Returns a log record without its attributes. The text becomes its body. */
+static json_object *log_make(int64_t time, int severity, json_object *text)
+{
+	json_object *record = json_new_object(), *body = json_new_object();
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	json_add_ns(record, "timeUnixNano", time ? time : now.tv_sec * INT64_C(1000000000) + now.tv_nsec);
+	json_add_ns(record, "observedTimeUnixNano", now.tv_sec * INT64_C(1000000000) + now.tv_nsec);
+	json_add_int(record, "severityNumber", severity);
+	json_add_text(record, "severityText", severity == SEVERITY_WARN ? "WARN" : "INFO");
+	json_add(body, "stringValue", text);
+	json_add(record, "body", body);
+	return record;
+}
+
+/* Returns the probe and the arguments as text. */
+static json_object *event_text(const struct pp_event *event)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = xmemstream(&text, &size);
+	json_object *object;
+
+	escape_put(out, pp_event_probe(event));
+	if (pp_event_args(event))
+		putc(' ', out);
+	event_put_args(out, event);
+	xmemstream_close(out);
+	object = json_text_n(text, size);
+	free(text);
+	return object;
+}
+
+static void record_put(FILE *out, struct otlp *otlp, const struct pp_event *event)
+{
+	json_object *record = log_make(pp_event_time_of_day(event), SEVERITY_INFO, event_text(event));
+	unsigned dropped;
+	struct ids ids;
+
+	ids_find(&ids, otlp, event);
+	json_add(record, "attributes", attributes_make(event, SIZE_MAX, &dropped));
+	if (dropped)
+		json_add_uint(record, "droppedAttributesCount", dropped);
+	if (*ids.trace)
+		json_add_text(record, "traceId", ids.trace);
+	if (*ids.parent)
+		json_add_text(record, "spanId", ids.parent);
+	json_add_text(record, "eventName", pp_event_probe(event));
+	log_put(out, otlp_resource(otlp->resources, pp_event_pid(event), pp_event_comm(event)), record);
+}
+
+/* ---- spans ---- */
+
+static bool text_ends(const char *text, const char *end)
+{
+	size_t length = strlen(text), n = strlen(end);
+
+	return length > n && !strcmp(text + length - n, end);
+}
+
+/* Returns the name of the span without the word for its end. */
+static json_object *span_name(const struct otlp *otlp, const char *probe)
+{
+	size_t length = strlen(probe);
+	char *name;
+	json_object *object;
+
+	if (otlp->options->latency[0] && !text_ends(probe, "__return"))
+		name = xasprintf("%s..%s", otlp->options->latency[0], probe);
+	else
+		name = xasprintf("%.*s", (int)(length - strlen(text_ends(probe, "%return") ? "%return" : "__return")),
+		                 probe);
+	object = json_text(name);
+	free(name);
+	return object;
+}
+
+/* Returns the index of the argument that is the duration of a call, SIZE_MAX if the record is not of a call's end. */
+static size_t duration_find(const struct otlp *otlp, const struct pp_event *event)
+{
+	const char *probe = pp_event_probe(event);
+
+	if (!text_ends(probe, "%return") && !text_ends(probe, "__return") && !otlp->options->latency[0])
+		return SIZE_MAX;
+	/* The program's own arguments come first, and may have this name. */
+	for (size_t i = pp_event_args(event); i > 0; i--)
+		if (!strcmp(pp_event_arg_name(event, i - 1), "duration") &&
+		    pp_event_arg_kind(event, i - 1) == PP_UNSIGNED)
+			return i - 1;
+	return SIZE_MAX;
+}
+
+static void span_put(FILE *out, struct otlp *otlp, const struct pp_event *event, size_t duration)
+{
+	int64_t end = pp_event_time_of_day(event), ns = pp_event_arg_int(event, duration);
+	json_object *span = json_new_object();
+	unsigned dropped;
+	struct ids ids;
+
+	ids_find(&ids, otlp, event);
+	if (!*ids.trace)
+		snprintf(ids.trace, sizeof(ids.trace), "%016" PRIx64 "%016" PRIx64, id_random(otlp), id_random(otlp));
+	snprintf(ids.span, sizeof(ids.span), "%016" PRIx64, id_random(otlp));
+	json_add_text(span, "traceId", ids.trace);
+	json_add_text(span, "spanId", ids.span);
+	if (*ids.parent)
+		json_add_text(span, "parentSpanId", ids.parent);
+	json_add(span, "name", span_name(otlp, pp_event_probe(event)));
+	json_add_int(span, "kind", SPAN_KIND_INTERNAL);
+	json_add_ns(span, "startTimeUnixNano", end - ns);
+	json_add_ns(span, "endTimeUnixNano", end);
+	json_add(span, "attributes", attributes_make(event, duration, &dropped));
+	if (dropped)
+		json_add_uint(span, "droppedAttributesCount", dropped);
+	json_add(span, "status", json_new_object());
+	request_put(out, otlp_resource(otlp->resources, pp_event_pid(event), pp_event_comm(event)), "resourceSpans",
+	            "scopeSpans", "spans", span);
+}
+
+void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event)
+{
+	size_t duration = duration_find(otlp, event);
+
+	if (duration == SIZE_MAX)
+		record_put(out, otlp, event);
+	else
+		span_put(out, otlp, event, duration);
+}
+
+void otlp_put_account(FILE *out, struct otlp *otlp, const char *session, uint64_t recorded, uint64_t lost)
+{
+	char *text = xasprintf("%" PRIu64 " recorded, %" PRIu64 " lost", recorded, lost);
+	json_object *record = log_make(0, lost ? SEVERITY_WARN : SEVERITY_INFO, json_text(text));
+	json_object *attributes = json_new_array();
+
+	otlp_add_text(attributes, "probepoint.session", session);
+	unsigned_add(attributes, "probepoint.recorded", recorded);
+	unsigned_add(attributes, "probepoint.lost", lost);
+	json_add(record, "attributes", attributes);
+	json_add_text(record, "eventName", "probepoint.account");
+	log_put(out, otlp_resource(otlp->resources, 0, "probe-trace"), record);
+	free(text);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* Checks the packets of probepoint's own traces. libbabeltrace2 refuses a whole trace because of one damaged packet header. */
+#ifndef CMD_REPORT_PACKETS_H
+#define CMD_REPORT_PACKETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The places of the fields of packets, in bytes, and the offset from the clock to times. */
+struct packet_layout {
+	uint8_t uuid[16];
+	size_t begin, end, content, size, header;
+	int64_t offset; /* ns */
+};
+
+/* A part of a stream that has only good packets, or only damaged bytes. */
+struct packet_part {
+	bool is_good;
+	off_t from, to;
+	int64_t begin,
+		end; /* the times of good packets; of damaged bytes: when the packets before and after them end and begin */
+};
+
+/* Reads the layout from the text of a metadata file. Returns false if it is not one of probepoint's traces of this byte order. */
+bool packets_layout(const char *metadata, struct packet_layout *layout);
+
+/* Finds the parts of a stream file of this size. Returns their number. The caller frees them. */
+size_t packets_check(const struct packet_layout *layout, int fd, off_t size, struct packet_part **parts);
+
+#endif

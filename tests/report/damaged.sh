@@ -1,0 +1,163 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A trace that is damaged, cut off, or whose writer was killed is read as far as it goes, and the report says what is missing. Other
+# input is refused with a reason. Names with control characters do not reach the terminal, and no input crashes the command.
+. tests/lib.sh
+need babeltrace2 python3 jq
+[ -x "$B/bin/probe-report" ] || skip "probe-report is not built"
+
+export TMPDIR=$T/tmp
+mkdir "$TMPDIR"
+
+# ---- not a trace ----
+
+mkdir "$T/empty" "$T/nothing"
+expect 1 probe-report "$T/empty"
+want_like "an empty directory" "*'$T/empty' is not a trace: it has no file 'metadata'*" "$out"
+expect 1 probe-report "$T/missing"
+want_like "a missing directory" "*cannot open '$T/missing': No such file or directory" "$out"
+: >"$T/nothing/metadata"
+expect 1 probe-report --json "$T/nothing"
+want_like "empty metadata" '*cannot read *' "$(json .error <<<"$out")"
+expect 2 probe-report
+expect 2 probe-report "$T/empty" "$T/empty"
+expect 2 probe-report --by=hour "$T/empty"
+expect 2 probe-report --rows=x "$T/empty"
+expect 2 probe-report --folded --json "$T/empty"
+expect 2 probe-report --json --perfetto=- "$T/empty"
+
+# ---- a trace that ends in the middle of a packet, or has a damaged one ----
+
+python3 tests/report/tree.py make "$T/trace" "$T/truth" "${SEED:-17}" plain
+all=$(babeltrace2 "$T/trace" | wc -l)
+# events_of FILE: the number of events in a trace with this stream.
+events_of() {
+	rm -rf "$T/part" && mkdir "$T/part"
+	cp "$T/trace/metadata" "$T/part"
+	cat >"$T/part/stream_0"
+	babeltrace2 "$T/part" 2>/dev/null | wc -l
+}
+size=$(stat -c %s "$T/trace/stream_0")
+cp -r "$T/trace" "$T/cut"
+for cut in 1 4095 4097 $((size / 2)) $((size - 5000)); do
+	head -c $((size - cut)) "$T/trace/stream_0" >"$T/cut/stream_0"
+	expect 3 probe-report --json "$T/cut"
+	want "records of a trace cut by $cut bytes" "$(head -c $(((size - cut) / 4096 * 4096)) "$T/trace/stream_0" | events_of)" "$(json .records <<<"$out")"
+	want_like "damage of a trace cut by $cut bytes" "'$T/cut/stream_0' is damaged at 1 place: *" "$(jq -r '.damage[0]' <<<"$out")"
+	want "lost records of a trace cut by $cut bytes" true "$(json .lost_unknown <<<"$out")"
+done
+cp "$T/trace/stream_0" "$T/cut/stream_0"
+dd if=/dev/zero of="$T/cut/stream_0" bs=4096 seek=2 count=1 conv=notrunc 2>/dev/null
+rest=$({ head -c 8192 "$T/trace/stream_0"; tail -c +12289 "$T/trace/stream_0"; } | events_of)
+expect 3 probe-report --json "$T/cut"
+want "records without a damaged packet" "$rest" "$(json .records <<<"$out")"
+[ "$rest" -lt "$all" ] || fail "the damaged packet has no events"
+want "uncertain calls around it" true "$(json '[.calls[].uncertain] | add > 0' <<<"$out")"
+expect 3 probe-report "$T/cut"
+want_like "the text of a damaged trace" "*0 records were lost, or more: parts of the trace are missing*4096 bytes are left out*" \
+	"${out//, and more, whose number is unknown/, or more: parts of the trace are missing}"
+want "copies that are left" "" "$(ls "$TMPDIR")"
+
+# ---- a writer that was killed ----
+
+if [ -x "$B/tests/unit/ctf" ]; then
+	mkfifo "$T/begun"
+	"$B/tests/unit/ctf" endless "$T/killed" >"$T/begun" &
+	writer=$!
+	read -r _ <"$T/begun"
+	sleep 0.3
+	kill -KILL $writer
+	wait $writer 2>/dev/null
+	expect 0 probe-report --json "$T/killed"
+	want "records of a killed writer" "$(babeltrace2 "$T/killed" | wc -l)" "$(json .records <<<"$out")"
+	all_killed=$(json .records <<<"$out")
+	took probe-report --json "$T/killed" >/dev/null
+	for ((try = 0, part = 0; try < 30 && !part; try++)); do
+		env --default-signal=INT probe-report --json "$T/killed" >"$T/out" 2>/dev/null &
+		report=$!
+		sleep "$(spread "$us")"
+		kill -INT $report 2>/dev/null
+		wait $report
+		case $? in
+		3) want "the report of an interrupted run says so" true "$(json ".interrupted and .records <= $all_killed" "$T/out")" && part=1 ;;
+		0 | 130) ;;
+		*) fail "an interrupted report: $(cat "$T/out")" ;;
+		esac
+	done
+	[ $part = 1 ] || fail "no report was interrupted in 30 runs of $us us"
+else
+	part_skipped "a killed writer: the unit tests are not built"
+fi
+
+# ---- traces of other tools, and several traces ----
+
+if babeltrace2 "$T/trace" -o ctf -w "$T/other" >/dev/null 2>&1; then
+	expect 0 probe-report --json "$T/other"
+	want "records of a trace that babeltrace2 has written" "$all" "$(json .records <<<"$out")"
+	mkdir "$T/both"
+	cp -r "$T/trace" "$T/both/a"
+	sed 's/hostname = "box"/hostname = "jar"/' -i "$T/both/a/metadata"
+	cp -r "$T/trace" "$T/both/b"
+	expect 0 probe-report --json "$T/both"
+	want "records of two traces" $((2 * all)) "$(json .records <<<"$out")"
+	want "hosts of two traces" '["box","jar"]' "$(json '[.processes[].host] | sort' <<<"$out")"
+	want "calls of two traces" $((2 * $(jq '.calls | length' "$T/truth"))) "$(json '[.calls[].ended] | add' <<<"$out")"
+else
+	fail "babeltrace2 cannot copy the trace"
+fi
+
+# ---- hostile names and bytes ----
+
+cp -r "$T/trace" "$T/context"
+sed 's/clock_ns timestamp_begin;/clock_ns timestamp_begYn;/' -i "$T/context/metadata"
+probe-report --json "$T/context" >"$T/out"
+status=$?
+[ $status -le 3 ] || fail "a packet context with another field: status $status"
+
+cp -r "$T/trace" "$T/names"
+sed 's/app:f0__/app:\\033[31m;\\n\&<f0__/' -i "$T/names/metadata"
+expect 0 probe-report "$T/names"
+want "escape characters in the text" 0 "$(grep -c $'\033' <<<"$out")"
+want_like "a name with escapes" '*app:\\x1b\[31m;\\n&<f0__entry*' "$out"
+expect 0 probe-report --folded "$T/names"
+want "lines of stacks that are not PATH NUMBER" 0 "$(grep -cvE '^[^ ]+ [0-9]+$' <<<"$out")"
+expect 0 probe-report -q --perfetto="$T/chrome" "$T/names"
+want "names in Chrome's JSON" true "$(json '[.traceEvents[].name // ""] | any(. == "app:\u001b[31m;\n&<f0")' "$T/chrome")"
+python3 - "$T" "${SEED:-$RANDOM}" "${PROBEPOINT_LONG-}" <<'P' || fail "a damaged trace ends probe-report in another way"
+import os, random, shutil, subprocess, sys
+root, seed, long = sys.argv[1:]
+print("SEED=%s" % seed)
+rng = random.Random(int(seed))
+seen = {}
+for number in range(600 if long else 40):
+    shutil.rmtree(root + "/fuzz", ignore_errors=True)
+    shutil.copytree(root + "/trace", root + "/fuzz")
+    name = root + "/fuzz/" + rng.choice(("metadata", "stream_0"))
+    data = bytearray(open(name, "rb").read())
+    for _ in range(rng.choice((1, 1, 3, 50))):
+        at = rng.randrange(len(data) or 1)
+        data = data or bytearray(1)
+        what = rng.random()
+        if what < 0.5:
+            data[at] = rng.randrange(256)
+        elif what < 0.8:
+            data[at:at + 8] = bytes(rng.choice((0, 255, 127, 128)) for _ in range(8))
+        else:
+            del data[at:at + rng.choice((1, 4096, 100))]
+    open(name, "wb").write(data)
+    done = subprocess.run(["probe-report", "--json", "--perfetto=" + root + "/fuzzed", root + "/fuzz"], capture_output=True, timeout=60)
+    seen[done.returncode] = seen.get(done.returncode, 0) + 1
+    if done.returncode not in (0, 1, 3):
+        shutil.copytree(root + "/fuzz", "/tmp/probe-report-crash", dirs_exist_ok=True)
+        sys.exit("round %d: status %d: %s" % (number, done.returncode, done.stderr))
+print("statuses:", seen)
+P
+
+# ---- interrupts and outputs ----
+
+expect 1 probe-report --perfetto=/missing/file "$T/trace"
+want_like "a file that cannot be created" "*cannot create '/missing/file': No such file or directory" "$out"
+expect 1 probe-report -q --perfetto=/dev/full "$T/trace"
+want_like "a full disk" "*cannot write '/dev/full': No space left on device*" "$out"
+expect 0 sh -c 'probe-report -q --perfetto=- "$1" | jq -e ".traceEvents | length > 100" >/dev/null' sh "$T/trace"
+want "escapes of --usage and --help" "" "$(probe-report --help | grep $'\033')"
