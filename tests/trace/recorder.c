@@ -26,6 +26,7 @@ enum { THREADS_MAX = 64 };
 
 static volatile uint64_t *done;
 static long nthreads, each;
+static pthread_barrier_t all_ran;
 
 __attribute__((noinline)) static void hit(long thread, long n)
 {
@@ -45,12 +46,22 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* No thread ends before all have hit, so each has a ring of its own, and no ring keeps records of an earlier run. */
+static void *run_with_others(void *arg)
+{
+	run(arg);
+	pthread_barrier_wait(&all_ran);
+	return NULL;
+}
+
 static void run_all(int join)
 {
 	pthread_t threads[THREADS_MAX];
 
+	pthread_barrier_init(&all_ran, NULL, (unsigned)nthreads);
 	for (long i = 0; i < nthreads; i++)
-		pthread_create(&threads[i], NULL, run, (void *)i);
+		if (pthread_create(&threads[i], NULL, run_with_others, (void *)i))
+			_exit(4);
 	for (long i = 0; join && i < nthreads; i++)
 		pthread_join(threads[i], NULL);
 }
