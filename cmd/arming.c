@@ -227,6 +227,8 @@ static void request_add_flags(struct pp_request *request, const struct options *
 		pp_request_record(request);
 	if (arming->overwrite)
 		pp_request_overwrite(request);
+	if (arming->flight)
+		pp_request_flight_recorder(request, arming->flight);
 	if (arming->calls)
 		pp_request_calls(request);
 }

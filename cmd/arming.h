@@ -19,6 +19,7 @@ struct arming {
 	char **argv;        /* COMMAND and its arguments; NULL: not given */
 	struct child child; /* runs COMMAND */
 	bool record, overwrite, calls;
+	size_t flight;               /* --flight-recorder, in bytes; 0: not given */
 	const char *label;           /* pp_request_label(); NULL: none */
 	double budget;               /* as a share of one CPU; 0: none */
 	bool hold;                   /* pp_session_hold() will disarm the probes */

@@ -49,6 +49,7 @@ struct enable {
 enum {
 	KEY_RECORD = 0x200,
 	KEY_OVERWRITE,
+	KEY_FLIGHT,
 	KEY_FOR,
 	KEY_UNTIL_EXIT,
 	KEY_BUDGET,
@@ -60,9 +61,11 @@ enum {
 };
 
 static const struct argp_option enable_options[] = {
-	{ "record", KEY_RECORD, 0, 0, "record from the start, even without a reader (flight recorder)", 1 },
+	{ "record", KEY_RECORD, 0, 0, "record from the start, even without a reader", 1 },
 	{ "overwrite", KEY_OVERWRITE, 0, 0,
 	  "record from the start, and keep the newest records instead of the oldest (-b agent only)", 1 },
+	{ "flight-recorder", KEY_FLIGHT, "SIZE", 0,
+	  "keep the newest records of each process in SIZE of memory, from 1M to 1G, for probe-trace --snapshot", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME, such as 500ms, 30s, 5m or 1h", 1 },
 	{ "budget", KEY_BUDGET, "SHARE%", 0,
 	  "disarm the busiest probes while hits take more than this share of one CPU, as in 5%; off: no budget "
@@ -164,9 +167,34 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 	err = enable_check_kernel(state, e);
 	if (err)
 		return err;
+	if (e->arming.flight && e->arming.overwrite)
+		return options_usage_error(state, o, "--overwrite and --flight-recorder cannot be combined");
+	if (e->arming.flight && o->buffer)
+		return options_usage_error(state, o,
+		                           "--buffer and --flight-recorder cannot be combined, because the size of a "
+		                           "flight recorder is its memory for records");
+	if (e->arming.flight && (e->seconds > 0 || e->until_exit))
+		return options_usage_error(state, o,
+		                           "%s and --flight-recorder cannot be combined, because records end when "
+		                           "their probes are disarmed",
+		                           e->until_exit ? "--until-exit" : "--for");
 	if (e->inject && command)
 		return options_usage_error(state, o, "--inject cannot be used with a command; start it with -b agent");
 	return arming_check_options(state, o, &e->arming);
+}
+
+static error_t enable_parse_flight(struct argp_state *state, struct enable *e, const char *text)
+{
+	uint64_t size;
+	error_t err = options_parse_size(state, &e->options, "--flight-recorder", text, PP_FLIGHT_MIN, &size);
+
+	if (err)
+		return err;
+	if (size > PP_FLIGHT_MAX)
+		return options_usage_error(state, &e->options, "--flight-recorder: '%s' is more than %uG", text,
+		                           PP_FLIGHT_MAX >> 30);
+	e->arming.flight = (size_t)size;
+	return 0;
 }
 
 static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
@@ -177,6 +205,7 @@ static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT: options_children(state, options_arming, &e->options); break;
 	case KEY_RECORD: e->arming.record = true; break;
 	case KEY_OVERWRITE: e->arming.overwrite = true; break;
+	case KEY_FLIGHT: return enable_parse_flight(state, e, arg);
 	case KEY_FOR: return enable_parse_time(state, e, arg);
 	case KEY_BUDGET: return enable_parse_budget(state, e, arg);
 	case KEY_UNTIL_EXIT: return enable_parse_until_exit(state, e, arg);

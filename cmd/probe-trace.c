@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shows records, in one of two ways:
+ * Shows records, in one of two ways. (With --snapshot, snapshot.c does.)
  *
  * 1. Without PATTERNs, trace_session() reads an existing session.
  * 2. With PATTERNs, trace_private() arms them in a private session, which ends with this process. With -- COMMAND,
@@ -32,6 +32,7 @@
 #include "cmd/private.h"
 #include "cmd/signals.h"
 #include "cmd/sink.h"
+#include "cmd/snapshot.h"
 #include "cmd/trace-about.h"
 #include "cmd/trace-counts.h"
 #include "cmd/ui.h"
@@ -40,6 +41,8 @@ struct trace_command {
 	struct options options;
 	struct arming arming;
 	const char *directory; /* -o; NULL: print */
+	bool snapshot;         /* --snapshot */
+	const char *trigger;   /* --trigger; NULL: not given */
 	uint64_t max_size;     /* --max-size, bytes; 0: not given */
 	uint64_t max_files;    /* --max-files; 0: not given */
 	uint64_t limit;        /* --count; 0: not given */
@@ -75,7 +78,18 @@ enum { LATE_TIMES = 50, LATE_NS = 2000000, REST_SECONDS = 10 };
 
 /* ---- the command line ---- */
 
-enum { KEY_FOR = 0x200, KEY_FORMAT, KEY_COLOR, KEY_DELAY, KEY_MAX_SIZE, KEY_MAX_FILES, KEY_OTLP, KEY_TRACE_ID };
+enum {
+	KEY_FOR = 0x200,
+	KEY_FORMAT,
+	KEY_COLOR,
+	KEY_DELAY,
+	KEY_SNAPSHOT,
+	KEY_TRIGGER,
+	KEY_MAX_SIZE,
+	KEY_MAX_FILES,
+	KEY_OTLP,
+	KEY_TRACE_ID
+};
 
 #define DELAY_DEFAULT 0.1
 #define DELAY_MOST 60
@@ -87,6 +101,10 @@ static const struct argp_option trace_options[] = {
 	{ "max-files", KEY_MAX_FILES, "N", 0, "with --max-size, keep the newest N traces and remove all others", 1 },
 	{ "count", 'n', "COUNT", 0, "stop after COUNT records", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
+	{ "snapshot", KEY_SNAPSHOT, 0, 0,
+	  "show what the flight recorder of the session has in memory (probe-enable --flight-recorder), and end", 1 },
+	{ "trigger", KEY_TRIGGER, "PATTERN", 0,
+	  "take the snapshot at the first hit of this probe, or at the end of the processes (exit)", 1 },
 	{ "format", KEY_FORMAT, "FORMAT", 0, "print records like FORMAT, as in '{time} {comm:15} {path}'", 1 },
 	{ "color", KEY_COLOR, "WHEN", 0, "print each probe in a color of its own: auto (default), always or never", 1 },
 	{ "delay", KEY_DELAY, "TIME", 0,
@@ -119,6 +137,11 @@ static void trace_take_durations(struct trace_command *t)
 	o->filter = o->filter ? xasprintf("(%s) && duration >= 0", o->filter) : "duration >= 0";
 }
 
+static struct snapshot_command trace_snapshot(struct trace_command *t)
+{
+	return (struct snapshot_command){ &t->options, &t->arming, &t->sink, t->trigger, t->directory, t->limit };
+}
+
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
@@ -143,6 +166,20 @@ static error_t trace_check(struct argp_state *state, struct trace_command *t)
 		return options_usage_error(state, o, "--trace-id needs --otlp");
 	if (t->format && t->color)
 		return options_usage_error(state, o, "--color cannot be combined with --format");
+
+	if (t->trigger && !t->snapshot)
+		return options_usage_error(state, o, "--trigger needs --snapshot");
+	if (t->snapshot && (t->seconds > 0 || t->delay >= 0 || t->otlp || t->max_size))
+		return options_usage_error(state, o, "%s cannot be combined with --snapshot",
+		                           t->seconds > 0  ? "--for"
+		                           : t->delay >= 0 ? "--delay"
+		                           : t->otlp       ? "--otlp"
+		                                           : "--max-size");
+	if (t->snapshot) {
+		struct snapshot_command s = trace_snapshot(t);
+
+		return snapshot_check(state, &s);
+	}
 
 	if (t->arming.npatterns || t->arming.argv || state->quoted || o->npids || o->nfiles || o->backend) {
 		err = arming_check_target(state, o, &t->arming);
@@ -219,6 +256,8 @@ static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_FORMAT: return trace_parse_format(state, t, arg);
 	case KEY_COLOR: return trace_parse_color(state, t, arg);
 	case KEY_DELAY: return trace_parse_delay(state, t, arg);
+	case KEY_SNAPSHOT: t->snapshot = true; break;
+	case KEY_TRIGGER: t->trigger = arg; break;
 	case KEY_OTLP: t->otlp = true; break;
 	case KEY_TRACE_ID: t->trace_id = arg; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, &t->options, &t->arming);
@@ -648,5 +687,11 @@ int main(int argc, char **argv)
 	if (t.arming.argv)
 		return private_run_command(&t.options, &t.arming, trace_private, &t);
 	signals_catch();
+	if (t.snapshot) {
+		struct snapshot_command snapshot = trace_snapshot(&t);
+
+		look_init(&t);
+		return ui_finish(&t.options, snapshot_run(&snapshot));
+	}
 	return ui_finish(&t.options, t.arming.npatterns ? trace_private(&t) : trace_session(&t));
 }

@@ -53,6 +53,7 @@ static json_object *count_row_json(const struct count_row *r)
 	json_add_uint(row, "unsampled", r->counts.unsampled);
 	json_add_uint(row, "idle", r->counts.idle);
 	json_add_uint(row, "recorded", r->counts.recorded);
+	json_add_uint(row, "overwritten", r->counts.overwritten);
 	json_add_uint(row, "lost", r->counts.lost);
 	json_add_uint(row, "missed", r->counts.missed);
 	json_add_uint(row, "entries", r->counts.entries);
@@ -80,6 +81,15 @@ static json_object *budget_json(const struct reading *reading)
 	return budget;
 }
 
+static json_object *flight_json(const struct reading *reading)
+{
+	json_object *flight = json_new_object();
+
+	json_add_uint(flight, "size", reading->flight);
+	json_add_uint(flight, "held", reading->held);
+	return flight;
+}
+
 static json_object *cost_json(const struct pp_cost *cost)
 {
 	json_object *object = json_new_object();
@@ -104,6 +114,8 @@ void reading_print_json(struct options *o, const struct reading *reading, uint64
 	json_add_uint(document, "uncounted", pp_stat_uncounted(reading->stat));
 	if (pp_aggregates_tables(reading->aggregates))
 		json_add(document, "aggregates", aggregates_json(reading->aggregates, top));
+	if (reading->flight)
+		json_add(document, "flight_recorder", flight_json(reading));
 	if (reading->limit > 0 && (o->verbose || !reading->watched))
 		json_add(document, "budget", budget_json(reading));
 	if (reading->has_cost)

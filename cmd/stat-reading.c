@@ -100,6 +100,7 @@ static int reading_fill(struct reading *reading, struct pp_session *session, con
 	if (!err)
 		err = pp_session_stat(session, &reading->stat);
 	reading->limit = pp_session_limit(session, &reading->watched);
+	reading->flight = pp_session_flight_recorder(session, &reading->held);
 	return err;
 }
 

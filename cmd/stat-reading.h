@@ -66,10 +66,11 @@ struct reading {
 	uint64_t time; /* ns of CLOCK_MONOTONIC */
 	bool has_cost;
 	struct pp_cost cost;
-	double limit;  /* the budget, as a share of one CPU; 0: none */
-	bool watched;  /* a process enforces the budget */
-	size_t hidden; /* rows that reading_select() left out because they have no hits */
-	float *trends; /* of all rows; NULL: not wanted */
+	double limit;          /* the budget, as a share of one CPU; 0: none */
+	bool watched;          /* a process enforces the budget */
+	uint64_t flight, held; /* pp_session_flight_recorder() */
+	size_t hidden;         /* rows that reading_select() left out because they have no hits */
+	float *trends;         /* of all rows; NULL: not wanted */
 };
 
 /* Reads the counts of the session. Returns 0 or a negative errno. The caller frees the reading. */

@@ -23,6 +23,7 @@ static const struct count_column columns[] = {
 	{ "UNSAMPLED", offsetof(struct pp_counts, unsampled), RARELY },
 	{ "IDLE", offsetof(struct pp_counts, idle), VERBOSE },
 	{ "RECORDED", offsetof(struct pp_counts, recorded), SOMETIMES },
+	{ "OVERWRITTEN", offsetof(struct pp_counts, overwritten), SOMETIMES },
 	{ "LOST", offsetof(struct pp_counts, lost), SOMETIMES },
 	{ "ENTRIES", offsetof(struct pp_counts, entries), RARELY },
 	{ "MISSED", offsetof(struct pp_counts, missed), RARELY },
@@ -253,6 +254,9 @@ void reading_report(const struct stat_command *c, const struct reading *all, con
 		ui_info(o, "%zu process%s ended uncounted: killed or by _exit(2), while no process kept %s counts",
 		        uncounted, uncounted == 1 ? "" : "es", uncounted == 1 ? "its" : "their");
 	report_stopped(o, all);
+	if (all->flight)
+		ui_info(o, "flight recorder of %" PRIu64 " KiB for each process; it holds %" PRIu64 " KiB",
+		        all->flight >> 10, all->held >> 10);
 	if (all->limit > 0 && !all->watched)
 		ui_info(o,
 		        "no process enforces the budget of %g %% of a CPU any longer; the next probe-enable in this "

@@ -321,12 +321,23 @@ int pp_request_many(struct pp_request *request, size_t sites);
 /*
  * Sets the size of the session's rings, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two. All requests of a
  * session must agree. The kernel has one ring (default 4 MiB), which is the kernel's memory and allocated as a whole. An agent has one
- * for each thread (default 256 KiB, at most 64 MiB), which is the process's memory. -EINVAL: the size is out of range.
+ * for each thread (default 256 KiB, at most 64 MiB), which is the process's memory. -EINVAL: the size is out of range, or
+ * pp_request_flight_recorder() was called.
  */
 #define PP_BUFFER_MIN 65536u
 #define PP_BUFFER_MAX 1073741824u
 int pp_request_buffer(struct pp_request *request, size_t bytes);
-/* Records from the start, without a reader: a flight recorder. */
+/*
+ * Makes the session a flight recorder: records from the start, and keeps the newest records in this number of bytes of
+ * memory for each process, from PP_FLIGHT_MIN to PP_FLIGHT_MAX. They are read by pp_reader_open_snapshot(), also after
+ * the process has ended, until they are disarmed. All requests of a session must agree. The kernel backend takes the
+ * memory at once, for each process of pp_request_pid(), which share it; for one process if none is named. -EINVAL: the
+ * size is out of range, or pp_request_buffer() was called.
+ */
+#define PP_FLIGHT_MIN 1048576u
+#define PP_FLIGHT_MAX 1073741824u
+int pp_request_flight_recorder(struct pp_request *request, size_t bytes);
+/* Records from the start, without a reader. When the memory is full, further records are lost. */
 int pp_request_record(struct pp_request *request);
 /*
  * Records from the start, and overwrites a thread's oldest records when its ring is full. Only the agent backend
@@ -542,6 +553,8 @@ struct pp_counts {
 	uint64_t abandoned;
 	uint64_t other;     /* in rows for all processes: hits of processes that pp_stat_process() does not return */
 	uint64_t unmatched; /* ends of calls between probes whose begin was not seen; they are not hits */
+	/* In a flight recorder: the records, among `recorded`, that are not in memory any more. */
+	uint64_t overwritten;
 	uint64_t unsampled; /* hits that passed the filter and were not chosen: see pp_request_every() */
 };
 
@@ -643,10 +656,24 @@ struct pp_event;
 
 /*
  * Attaches a reader. The session records until the reader is freed. If this process ends without freeing the reader,
- * the session records for two more seconds. -EBUSY: the session has a reader; -ENOENT: the session has nothing armed.
+ * the session records for two more seconds. -EBUSY: the session has a reader; -ENOENT: the session has nothing armed;
+ * -EOPNOTSUPP: the session is a flight recorder.
  */
 int pp_reader_open(struct pp_session *session, struct pp_reader **reader);
 void pp_reader_free(struct pp_reader *reader);
+/*
+ * Copies the records that the memory of a flight recorder holds now. pp_reader_next() returns them in the order of their
+ * times, and then 0. The records stay in memory, so any number of processes can read them. The recording goes on.
+ * Records that are being written or were overwritten while they were copied are not returned; they are the `damaged` of
+ * pp_reader_counts(), at least. pp_reader_lose() and pp_reader_drop() have no effect. -EOPNOTSUPP: the session is not a
+ * flight recorder.
+ */
+int pp_reader_open_snapshot(struct pp_session *session, struct pp_reader **reader);
+/*
+ * Returns the size of a flight recorder's memory for each process, 0 if the session is not a flight recorder. Stores in
+ * *held how many bytes the session holds now for the records of all processes, those that have ended included.
+ */
+size_t pp_session_flight_recorder(struct pp_session *session, uint64_t *held);
 
 /*
  * Waits timeout_ms for the next record (0: does not wait; -1: no limit). Returns 1 and sets *event, which belongs to

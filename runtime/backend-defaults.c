@@ -195,3 +195,21 @@ bool backend_loses_nothing(const struct attachment *attachment, uint32_t point, 
 	(void)attachment, (void)point, (void)pid;
 	return false;
 }
+
+size_t backend_has_no_flight(const struct attachment *attachment)
+{
+	(void)attachment;
+	return 0;
+}
+
+int backend_snapshots_nothing(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed)
+{
+	(void)session, (void)fn, (void)arg, (void)passed;
+	return 0;
+}
+
+uint64_t backend_holds_no_records(struct pp_session *session)
+{
+	(void)session;
+	return 0;
+}

@@ -34,6 +34,8 @@ struct record_thread;
 #define ATTACHMENT_NUMBER_MAX 0x0fffffffu
 
 typedef int agg_cell_fn(const struct agg_key *key, size_t key_size, const struct agg_cell *cell, void *arg);
+/* Receives a record of a flight recorder, which is valid during the call. Stops the caller by a nonzero result. */
+typedef int snapshot_fn(const struct record_thread *thread, const struct record *record, size_t size, void *arg);
 typedef int agg_misfit_fn(uint32_t group, unsigned column, const struct agg_misfit *misfit, void *arg);
 
 struct attachment {
@@ -52,6 +54,7 @@ struct arm_options {
 	bool hold;                 /* the attachment ends with this process */
 	unsigned cells;            /* cells of the attachment's aggregates (aggregate.h) */
 	size_t buffer;             /* bytes of the session's ring, a power of two; 0: as it is, or the default */
+	size_t flight;             /* bytes of a flight recorder for each process; 0: none */
 	unsigned maxactive;        /* calls in flight of a function whose returns are armed */
 	double budget;             /* CPUs that the attachment's hits may take; 0: no budget */
 };
@@ -198,6 +201,19 @@ struct backend {
 	uint64_t (*reader_damaged)(void *reader);
 	/* Moves a record of the point from recorded to lost. Returns false if the process's counts no longer exist. */
 	bool (*lose)(const struct attachment *attachment, uint32_t point, pid_t pid);
+
+	/* ---- flight recorders ---- */
+
+	/* Returns arm_options.flight of the attachment. */
+	size_t (*flight)(const struct attachment *attachment);
+	/*
+	 * Calls fn with each record in the memory of the session's flight recorders, in any order, until it returns
+	 * nonzero, and returns that value. Adds to *passed, at least, the number of records that cannot be returned
+	 * because they are being written or are overwritten meanwhile.
+	 */
+	int (*snapshot)(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed);
+	/* Returns how many bytes of memory the session's flight recorders have now. */
+	uint64_t (*held)(struct pp_session *session);
 };
 
 extern const struct backend backend_kernel, backend_agent;
@@ -247,5 +263,8 @@ int backend_reads_nothing(void *reader, const struct record_thread **thread, con
 void backend_drops_nothing(void *reader);
 uint64_t backend_damages_nothing(void *reader);
 bool backend_loses_nothing(const struct attachment *attachment, uint32_t point, pid_t pid);
+size_t backend_has_no_flight(const struct attachment *attachment);
+int backend_snapshots_nothing(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed);
+uint64_t backend_holds_no_records(struct pp_session *session);
 
 #endif

@@ -151,6 +151,24 @@ static int round_disarm_refused(struct pp_session *session, struct round *round)
 	return 0;
 }
 
+/* Refuses a request that disagrees with the session's attachments about a flight recorder. */
+static int session_check_flight(const struct pp_session *session, size_t flight)
+{
+	size_t before = session->nattachments ? session_flight(session) : flight;
+
+	if (before == flight)
+		return 0;
+	if (!before)
+		return error_set(EEXIST,
+		                 "session '%s' was begun without --flight-recorder, which applies to the whole "
+		                 "session; use another session (-s)",
+		                 session->name);
+	return error_set(EEXIST,
+	                 "session '%s' is a flight recorder of %zu bytes for each process, which applies to the whole "
+	                 "session; give the same --flight-recorder, or use another session (-s)",
+	                 session->name, before);
+}
+
 /* Makes the attachment and arms it. */
 static int round_attach(struct enabling *e, struct round *round)
 {
@@ -166,6 +184,7 @@ static int round_attach(struct enabling *e, struct round *round)
 		                             .calls = request->calls,
 		                             .hold = request->hold,
 		                             .buffer = request->buffer,
+		                             .flight = request->flight,
 		                             .maxactive = request->maxactive,
 		                             .budget = request->budget };
 	struct manifest *manifest = NULL;
@@ -173,6 +192,9 @@ static int round_attach(struct enabling *e, struct round *round)
 
 	if (!pids)
 		return error_nomem();
+	err = session_check_flight(e->session, request->flight);
+	if (err)
+		goto out;
 	for (size_t i = 0; i < request->nprocesses; i++)
 		pids[i] = request->processes[i]->pid;
 	err = round_describe(round, request->label, &manifest);

@@ -42,6 +42,7 @@ static const char *request_hit_option(const struct pp_request *request, const st
 	       : request->scope == SCOPE_CGROUP                ? "--cgroup"
 	       : request->maxactive != MAXACTIVE_DEFAULT       ? "--maxactive"
 	       : request->buffer                               ? "--buffer"
+	       : request->flight                               ? "--flight-recorder"
 	       : request->overwrite                            ? "--overwrite"
 	       : request->record && !backend->records_sessions ? "--record"
 	       : request->fast                                 ? "--fast"

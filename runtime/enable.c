@@ -148,7 +148,8 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	*report = NULL;
 	if (err)
 		return err;
-	session->buffer = request->buffer;
+	/* A flight recorder does not use the ring. */
+	session->buffer = request->flight ? PP_BUFFER_MIN : request->buffer;
 	err = targets_find(&e.targets, request);
 	if (!err)
 		err = targets_arm_and_report(&e, report);

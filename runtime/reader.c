@@ -29,6 +29,7 @@
 #include "runtime/event.h"
 #include "runtime/reorder.h"
 #include "runtime/session.h"
+#include "runtime/snapshot.h"
 #include "runtime/sized.h"
 
 #define POLL_NS 5000000
@@ -59,6 +60,7 @@ struct pp_reader {
 	struct held_record *given; /* what the event refers to */
 	struct wall wall;
 	struct pp_event event;
+	struct snapshot *snapshot; /* of a flight recorder; NULL: the reader takes records out of the session */
 };
 
 /* Opens the readers of backends that have a part of the session and no reader yet. *opened: how many are open. */
@@ -83,6 +85,13 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 
 	if (!r)
 		return error_nomem();
+	if (session_flight(session)) {
+		free(r);
+		return error_set(EOPNOTSUPP,
+		                 "session '%s' is a flight recorder, whose records stay in memory; read them by "
+		                 "probe-trace --snapshot",
+		                 session->name);
+	}
 	r->session = session;
 	r->timer = -1;
 	session_totals(session, &r->recorded, &r->lost);
@@ -98,10 +107,43 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	return 0;
 }
 
+int pp_reader_open_snapshot(struct pp_session *session, struct pp_reader **reader)
+{
+	struct pp_reader *r;
+	int err;
+
+	err = session_refresh(session);
+	if (err)
+		return err;
+	if (!session_flight(session))
+		return error_set(EOPNOTSUPP,
+		                 "session '%s' is not a flight recorder; arm its probes with --flight-recorder",
+		                 session->name);
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return error_nomem();
+	r->session = session;
+	r->timer = -1;
+	session->nreaders++;
+	session->nsnapshots++;
+	wall_sample(&r->wall);
+	err = snapshot_take(session, &r->snapshot);
+	if (err) {
+		session->nsnapshots--;
+		pp_reader_free(r);
+		return err;
+	}
+	r->damaged = snapshot_passed(r->snapshot);
+	*reader = r;
+	return 0;
+}
+
 void pp_reader_free(struct pp_reader *reader)
 {
 	if (!reader)
 		return;
+	reader->session->nsnapshots -= reader->snapshot != NULL;
+	snapshot_free(reader->snapshot);
 	for (size_t i = 0; i < nbackends; i++)
 		if (reader->sources[i])
 			backends[i]->reader_close(reader->sources[i]);
@@ -273,10 +315,11 @@ static int reader_take(struct pp_reader *r, int timeout_ms, const struct backend
 
 	for (;;) {
 		uint64_t now;
-		int n = r->ordered ? reader_take_ordered(r, backend, thread, record, size)
-		                   : reader_take_ready(r, backend, thread, record, size);
+		int n = r->snapshot  ? snapshot_next(r->snapshot, backend, thread, record, size)
+		        : r->ordered ? reader_take_ordered(r, backend, thread, record, size)
+		                     : reader_take_ready(r, backend, thread, record, size);
 
-		if (n) {
+		if (n || r->snapshot) {
 			r->found += r->found < BUSY_RECORDS;
 			return n;
 		}
@@ -363,7 +406,10 @@ void pp_reader_counts(struct pp_reader *reader, struct pp_record_counts *counts,
 	for (size_t i = 0; i < nbackends; i++)
 		if (reader->sources[i])
 			damaged += backends[i]->reader_damaged(reader->sources[i]);
-	session_totals(reader->session, &recorded, &lost);
+	if (reader->snapshot)
+		recorded = snapshot_records(reader->snapshot), lost = 0;
+	else
+		session_totals(reader->session, &recorded, &lost);
 	sized_copy(counts, size,
 	           &(struct pp_record_counts){ .recorded = total_since(recorded, reader->recorded),
 	                                       .lost = total_since(lost, reader->lost) + damaged,

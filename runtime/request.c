@@ -288,15 +288,35 @@ int pp_request_many(struct pp_request *request, size_t sites)
 	return 0;
 }
 
+static int request_buffer_refused(void)
+{
+	return error_set(EINVAL, "a flight recorder has no buffer of another size, because its own size is the "
+	                         "memory for records; leave out the buffer");
+}
+
 int pp_request_buffer(struct pp_request *request, size_t bytes)
 {
 	size_t size = PP_BUFFER_MIN;
 
 	if (bytes < PP_BUFFER_MIN || bytes > PP_BUFFER_MAX)
 		return error_set(EINVAL, "a buffer of %zu bytes: give %u to %u", bytes, PP_BUFFER_MIN, PP_BUFFER_MAX);
+	if (request->flight)
+		return request_buffer_refused();
 	while (size < bytes)
 		size *= 2;
 	request->buffer = size;
+	return 0;
+}
+
+int pp_request_flight_recorder(struct pp_request *request, size_t bytes)
+{
+	if (bytes < PP_FLIGHT_MIN || bytes > PP_FLIGHT_MAX)
+		return error_set(EINVAL, "a flight recorder of %zu bytes: give %u to %u", bytes, PP_FLIGHT_MIN,
+		                 PP_FLIGHT_MAX);
+	if (request->buffer)
+		return request_buffer_refused();
+	request->flight = bytes;
+	request->record = true;
 	return 0;
 }
 

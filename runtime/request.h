@@ -36,6 +36,7 @@ struct pp_request {
 	bool record, overwrite, calls, hold, fast, uretprobe;
 	unsigned maxactive;
 	size_t buffer; /* bytes of the kernel's ring; 0: the default */
+	size_t flight; /* bytes of a flight recorder for each process; 0: none */
 	double budget; /* a share of one CPU; 0: none */
 	size_t many;   /* arm no more sites than this in running processes by the kernel; 0: no limit */
 	enum scope_kind scope;

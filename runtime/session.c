@@ -348,6 +348,20 @@ const struct attachment *session_attachment(struct pp_session *session, const st
 
 /* ---- records ------------------------------------------------------------------------ */
 
+size_t session_flight(const struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nattachments; i++) {
+		/* An attachment that is not armed yet has no state. */
+		size_t flight = session->attachments[i]->state
+		                        ? session->attachments[i]->backend->flight(session->attachments[i])
+		                        : 0;
+
+		if (flight)
+			return flight;
+	}
+	return 0;
+}
+
 void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost)
 {
 	*recorded = *lost = 0;
@@ -367,6 +381,8 @@ void session_totals(const struct pp_session *session, uint64_t *recorded, uint64
 
 void session_lose(struct pp_session *session, const struct pp_mark *mark)
 {
+	if (session->nsnapshots)
+		return;
 	for (size_t i = 0; i < session->nattachments; i++) {
 		const struct attachment *attachment = session->attachments[i];
 

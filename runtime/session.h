@@ -13,6 +13,7 @@ struct pp_session {
 	bool is_private;
 	bool hasty;              /* see session_open() */
 	unsigned nreaders;       /* while there are readers, no part of the session is closed */
+	unsigned nsnapshots;     /* those of a flight recorder, whose records are never lost */
 	uint64_t lost_uncounted; /* records lost after they were read, of processes whose counters no longer exist */
 	double hold_budget;      /* of pp_session_hold(): CPUs; 0: none */
 	bool hold_strict;        /* hold_budget has no credit (kernel/budget.c) */
@@ -66,6 +67,8 @@ const struct manifest *session_manifest(const struct pp_session *session, size_t
 uint32_t session_attachment_id(const struct pp_session *session, size_t i);
 /* Returns the attachment, or NULL. Refreshes the session if it does not have it. */
 const struct attachment *session_attachment(struct pp_session *session, const struct backend *backend, uint32_t number);
+/* Returns the size of the session's flight recorder for each process; 0: it is not one. */
+size_t session_flight(const struct pp_session *session);
 /* Sums over all points, armed or not. */
 void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost);
 /* Counts a record as lost that was read and could not be stored. */

@@ -16,6 +16,7 @@
 #include "runtime/process.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
+#include "runtime/snapshot.h"
 
 _Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROCESS_ENDED &&
                        (int)PP_OTHER == (int)PROCESS_OTHER,
@@ -117,6 +118,7 @@ static void row_add(struct stat_row *to, const struct stat_row *from)
 	to->counts.abandoned += from->counts.abandoned;
 	to->counts.unmatched += from->counts.unmatched;
 	to->counts.other += from->counts.other;
+	to->counts.overwritten += from->counts.overwritten;
 }
 
 static void rows_merge(struct pp_stat *stat)
@@ -202,7 +204,8 @@ static void rows_check_targets(struct pp_stat *stat)
 struct stat_source {
 	struct pp_stat *stat;
 	const struct attachment *attachment;
-	const struct manifest *d; /* the copy */
+	const struct manifest *d;                /* the copy */
+	const struct snapshot_counts *in_memory; /* NULL: the session is not a flight recorder */
 	/* the last process whose start time was looked up */
 	uint32_t last_pid;
 	uint64_t last_start_time;
@@ -291,6 +294,7 @@ static int source_add_row(struct stat_source *source, uint32_t point)
 	if (!armed)
 		attachment->backend->stopped(attachment, point, &row->share, &row->limit);
 	attachment->backend->counts(attachment, point, &row->counts);
+	row->counts.overwritten = snapshot_overwritten(source->in_memory, attachment, point, row->counts.recorded);
 	return 0;
 }
 
@@ -311,9 +315,10 @@ static const struct manifest *stat_copy_manifest(struct pp_stat *stat, const str
 	return copy;
 }
 
-static int stat_add_attachment(struct pp_stat *stat, const struct attachment *attachment)
+static int stat_add_attachment(struct pp_stat *stat, const struct attachment *attachment,
+                               const struct snapshot_counts *in_memory)
 {
-	struct stat_source source = { .stat = stat, .attachment = attachment };
+	struct stat_source source = { .stat = stat, .attachment = attachment, .in_memory = in_memory };
 
 	source.d = stat_copy_manifest(stat, attachment->manifest);
 	if (!source.d)
@@ -330,13 +335,16 @@ static int stat_add_attachment(struct pp_stat *stat, const struct attachment *at
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 {
 	struct pp_stat *s = calloc(1, sizeof(*s));
+	struct snapshot_counts *in_memory;
 	int err;
 
 	if (!s)
 		return error_nomem();
 	err = session_refresh(session);
+	in_memory = err ? NULL : snapshot_count(session);
 	for (size_t i = 0; !err && i < session->nattachments; i++)
-		err = stat_add_attachment(s, session->attachments[i]);
+		err = stat_add_attachment(s, session->attachments[i], in_memory);
+	snapshot_counts_free(in_memory);
 	if (err) {
 		pp_stat_free(s);
 		return err;

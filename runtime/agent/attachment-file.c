@@ -176,8 +176,9 @@ static void file_put_points(struct agent_file *file, const struct file_parts *pa
 	}
 }
 
-int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags, uint32_t cells,
-                    uint32_t ring_size, struct arm_point *const *points, size_t npoints)
+int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
+                    const struct arm_options *options, uint32_t ring_size, struct arm_point *const *points,
+                    size_t npoints)
 {
 	struct agent_attachment s;
 	struct file_parts parts = { 0 };
@@ -188,8 +189,9 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 	if (err)
 		goto out;
 	s = file_layout(&parts, manifest, flags);
-	s.cells = manifest->ngroups ? cells : 0;
+	s.cells = manifest->ngroups ? options->cells : 0;
 	s.ring_size = ring_size;
+	s.flight = (uint32_t)((options->flight + AGENT_FLIGHT_SLOT - 1) / AGENT_FLIGHT_SLOT);
 	if (s.size > AGENT_ATTACHMENT_SIZE_MAX) {
 		err = error_set(EFBIG,
 		                "%u sites are too many for the agent at once: %llu MB of description, at most %u MB; "

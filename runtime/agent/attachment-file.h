@@ -14,11 +14,12 @@ struct agent_file {
 
 /*
  * Makes the contents for points, and sets the points' spec in the file's manifest. Points with an error are off.
- * cells: of the aggregates' table, if the manifest has aggregates. Returns -ENOMEM, -EFBIG, or -ESRCH if a process has
+ * Takes the sizes of tables and of the flight recorder from the options. Returns -ENOMEM, -EFBIG, or -ESRCH if a process has
  * ended. The caller releases the file.
  */
-int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags, uint32_t cells,
-                    uint32_t ring_size, struct arm_point *const *points, size_t npoints);
+int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
+                    const struct arm_options *options, uint32_t ring_size, struct arm_point *const *points,
+                    size_t npoints);
 /* Reads and checks segment-N. Returns 0 or an error with a message. The caller releases the file. */
 int agent_file_read(const struct agent_dir *dir, uint32_t number, struct agent_file *file);
 int agent_file_write(const struct agent_dir *dir, const struct agent_file *file);

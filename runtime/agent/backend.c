@@ -11,6 +11,7 @@
 #include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
 #include "runtime/agent/session.h"
+#include "runtime/agent/snapshot.h"
 #include "runtime/function.h"
 
 #define COUNTS_AGE_NS 50000000u /* counts that were read at most this long ago are not read again */
@@ -86,8 +87,8 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
 	int err = session_ring_size(session, options->buffer, &ring_size);
 
 	if (!err)
-		err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options->cells, ring_size,
-		                      points, npoints);
+		err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options, ring_size, points,
+		                      npoints);
 	if (err)
 		return err;
 	if (session_interrupted(session))
@@ -140,6 +141,8 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 	struct agent_loaded *loaded;
 	int err = check_overwrite(session, options->overwrite);
 
+	for (size_t i = 0; i < options->scope->npids && options->flight && !err; i++)
+		err = agent_flight_check(options->scope->pids[i], options->flight);
 	if (err)
 		return err;
 	if (agent_session_refuse_points(s, points, npoints) == npoints)
@@ -412,4 +415,7 @@ const struct backend backend_agent = {
 	.reader_drop = agent_reader_drop,
 	.reader_damaged = agent_reader_damaged,
 	.lose = agent_lose,
+	.flight = agent_flight,
+	.snapshot = agent_snapshot,
+	.held = agent_held,
 };

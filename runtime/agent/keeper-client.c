@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
@@ -145,4 +146,28 @@ void agent_keeper_settle(const struct agent_dir *dir)
 	/* Without a reply the counts are read as they are. */
 	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask) && recv(fd, &byte, 1, 0) < 0) {}
 	close(fd);
+}
+
+int agent_keeper_get(const struct agent_dir *dir, const char *session, uint64_t index, pid_t *pid)
+{
+	struct agent_keep ask = {
+		.magic = AGENT_KEEP_MAGIC, .version = AGENT_VERSION, .op = AGENT_KEEP_GET, .start_time = index
+	};
+	int conn = dir->agents < 0 ? -1 : keeper_connect(dir), fd = -1;
+	struct agent_kept kept = { 0 };
+	ssize_t n = -1;
+
+	if (conn < 0)
+		return -ENOENT;
+	snprintf(ask.session, sizeof(ask.session), "%s", session);
+	if (send(conn, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask))
+		n = keeper_receive_fd(conn, &kept, sizeof(kept), &fd);
+	close(conn);
+	if (n == sizeof(kept) && kept.magic == AGENT_KEEP_MAGIC && fd >= 0) {
+		*pid = (pid_t)kept.pid;
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -ENOENT;
 }

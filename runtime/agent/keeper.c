@@ -15,6 +15,9 @@
  * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far
  * to last-N-PID.
  *
+ * A region of a flight recorder is kept in cases 1 and 2 for its records, until its session has ended: the last RETIRED_MAX of
+ * a session. Commands that read the records get its descriptor.
+ *
  * The keeper ends when it holds no region and no session exists (private ones count while their owner lives), or when the state directory is removed.
  */
 #include "runtime/agent/keeper.h"
@@ -26,6 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,6 +48,7 @@
 #define SOON_NS 100000000ull   /* a process whose connection has ended is looked at often for this long */
 #define SOON_MS 2
 #define LATER_MS 1000
+#define RETIRED_MAX 8 /* of one session */
 
 /* A region that the keeper holds. */
 struct kept_region {
@@ -54,6 +60,9 @@ struct kept_region {
 	pid_t pid;
 	uint64_t start_time;
 	int pidfd;
+	int fd;          /* of the region, if it is of a flight recorder; else -1 */
+	uint64_t number; /* of retired ones, in the order in which they ended */
+	bool retired;    /* its process does not use it any more, and its counts are saved: only its records are kept */
 	struct mapped_shm shm;
 };
 
@@ -64,6 +73,7 @@ struct keeper {
 	size_t n, room;
 	struct pollfd *polled;
 	size_t polled_room;
+	uint64_t retired; /* how many regions were retired so far */
 };
 
 /* ---- one region ---- */
@@ -132,9 +142,114 @@ static void keeper_drop(struct keeper *keeper, size_t i)
 
 	if (k->conn >= 0)
 		close(k->conn);
+	if (k->fd >= 0)
+		close(k->fd);
 	close(k->pidfd);
 	shm_unmap(&k->shm);
 	*k = keeper->regions[--keeper->n];
+}
+
+/* ---- the records of flight recorders ---- */
+
+/* Returns 0 or -1. */
+static int pwrite_all(int fd, const char *bytes, size_t n, off_t at)
+{
+	while (n) {
+		ssize_t done = pwrite(fd, bytes, n, at);
+
+		if (done <= 0)
+			return -1;
+		bytes += done;
+		at += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+/*
+ * Copies the used pages of the region to memory of this process, because those that the process has touched count in its
+ * control group, which its successor may need. Keeps the region itself if that fails.
+ */
+static void region_copy(struct kept_region *k)
+{
+	int fd = memfd_create("probepoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	const char *from = (const char *)k->shm.header;
+	struct mapped_shm copy;
+	int mapped;
+
+	if (fd < 0)
+		return;
+	if (ftruncate(fd, (off_t)k->shm.size))
+		goto failed;
+	for (off_t at = 0, end; (at = lseek(k->fd, at, SEEK_DATA)) >= 0; at = end) {
+		end = lseek(k->fd, at, SEEK_HOLE);
+		if (end < 0 || pwrite_all(fd, from + at, (size_t)(end - at), at))
+			goto failed;
+	}
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		goto failed;
+	mapped = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (mapped < 0 || shm_map(&copy, mapped, k->pid))
+		goto failed;
+	close(k->fd);
+	shm_unmap(&k->shm);
+	k->fd = fd;
+	k->shm = copy;
+	return;
+failed:
+	close(fd);
+}
+
+/* Keeps the records of a process that has ended. Drops those of the process that ended first if there are too many. */
+static void keeper_retire(struct keeper *keeper, size_t i)
+{
+	const char *session = keeper->regions[i].session;
+	size_t first = i, n = 0;
+
+	keeper->regions[i].retired = true;
+	keeper->regions[i].number = keeper->retired++;
+	region_copy(&keeper->regions[i]);
+	for (size_t k = 0; k < keeper->n; k++) {
+		const struct kept_region *other = &keeper->regions[k];
+
+		if (!other->retired || strcmp(other->session, session))
+			continue;
+		n++;
+		if (other->number < keeper->regions[first].number)
+			first = k;
+	}
+	if (n > RETIRED_MAX)
+		keeper_drop(keeper, first);
+}
+
+/* Drops the records of a session that has ended. NULL: of all sessions that do not exist. */
+static void keeper_forget_session(struct keeper *keeper, const char *name)
+{
+	for (size_t i = 0; i < keeper->n;) {
+		const struct kept_region *k = &keeper->regions[i];
+		bool ended = k->retired && (name ? !strcmp(k->session, name)
+		                                 : faccessat(keeper->dir.root, k->session, F_OK, AT_SYMLINK_NOFOLLOW));
+
+		if (ended)
+			keeper_drop(keeper, i);
+		else
+			i++;
+	}
+}
+
+/* Reads which sessions have ended. Returns false if that fails. */
+static bool keeper_read_changes(struct keeper *keeper)
+{
+	char events[4096] __attribute__((aligned(8)));
+	ssize_t n = read(keeper->changes, events, sizeof(events));
+
+	for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= n;) {
+		const struct inotify_event *event = (const struct inotify_event *)(events + at);
+
+		keeper_forget_session(keeper, event->len && !(event->mask & IN_Q_OVERFLOW) ? event->name : NULL);
+		at += (ssize_t)sizeof(*event) + event->len;
+	}
+	return n >= 0;
 }
 
 /* ---- settling ---- */
@@ -145,7 +260,7 @@ static bool keeper_settle_region(struct keeper *keeper, size_t i)
 	const struct kept_region *k = &keeper->regions[i];
 	bool mapped, moved;
 
-	if (k->conn >= 0)
+	if (k->conn >= 0 || k->retired)
 		return true;
 	if (k->left) {
 		keeper_drop(keeper, i);
@@ -161,7 +276,10 @@ static bool keeper_settle_region(struct keeper *keeper, size_t i)
 		region_save_counts(k, COUNTS_ENDED);
 	else if (!moved && shm_claim(&k->shm))
 		region_save_counts(k, COUNTS_PAST);
-	keeper_drop(keeper, i);
+	if (moved || k->fd < 0)
+		keeper_drop(keeper, i);
+	else
+		keeper_retire(keeper, i);
 	return true;
 }
 
@@ -213,17 +331,16 @@ static void keeper_settle(struct keeper *keeper)
 	 * The agent has left a process of case 3 because of a seccomp filter: the process counts, but cannot be asked.
 	 */
 	for (size_t i = 0; i < keeper->n; i++)
-		if (keeper->regions[i].conn < 0)
+		if (keeper->regions[i].conn < 0 && !keeper->regions[i].retired)
 			region_save_counts(&keeper->regions[i], COUNTS_LAST);
 }
 
 /* ---- requests ---- */
 
-/* Receives a request and its descriptor (-1: none). Returns whether the request is valid. */
-static bool keeper_receive(int conn, struct agent_keep *keep, int *fd)
+ssize_t keeper_receive_fd(int conn, void *data, size_t size, int *fd)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	struct iovec part = { keep, sizeof(*keep) };
+	struct iovec part = { data, size };
 	struct msghdr message = {
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
 	};
@@ -233,8 +350,43 @@ static bool keeper_receive(int conn, struct agent_keep *keep, int *fd)
 	for (struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL; c; c = CMSG_NXTHDR(&message, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len >= CMSG_LEN(sizeof(int)))
 			memcpy(fd, CMSG_DATA(c), sizeof(*fd));
-	return n == sizeof(*keep) && keep->magic == AGENT_KEEP_MAGIC && keep->version == AGENT_VERSION &&
-	       !keep->session[AGENT_SESSION_MAX];
+	return n;
+}
+
+/* Receives a request and its descriptor (-1: none). Returns whether the request is valid. */
+static bool keeper_receive(int conn, struct agent_keep *keep, int *fd)
+{
+	return keeper_receive_fd(conn, keep, sizeof(*keep), fd) == sizeof(*keep) && keep->magic == AGENT_KEEP_MAGIC &&
+	       keep->version == AGENT_VERSION && !keep->session[AGENT_SESSION_MAX];
+}
+
+/* Replies with a region of a flight recorder, or with a byte if there is none of that index. */
+static void keeper_give(const struct keeper *keeper, int conn, const struct agent_keep *keep)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct agent_kept kept = { .magic = AGENT_KEEP_MAGIC };
+	struct iovec part = { &kept, sizeof(kept) };
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+	uint64_t index = keep->start_time;
+
+	for (size_t i = 0; i < keeper->n; i++) {
+		const struct kept_region *k = &keeper->regions[i];
+
+		if (k->fd < 0 || k->left || shm_has_moved(&k->shm) || strcmp(k->session, keep->session) || index--)
+			continue;
+		kept.pid = (uint32_t)k->pid;
+		kept.start_time = k->start_time;
+		*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+			               .cmsg_level = SOL_SOCKET,
+			               .cmsg_type = SCM_RIGHTS };
+		memcpy(CMSG_DATA(c), &k->fd, sizeof(int));
+		sendmsg(conn, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		return;
+	}
+	send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Adds a region. Closes fd. Returns whether it is kept; conn then belongs to it. */
@@ -248,7 +400,9 @@ static bool keeper_add(struct keeper *keeper, int conn, const struct agent_keep 
 		return false;
 	}
 	k = &keeper->regions[keeper->n];
-	*k = (struct kept_region){ .conn = conn, .inode = st.st_ino, .pid = pid, .start_time = keep->start_time };
+	*k = (struct kept_region){
+		.conn = conn, .inode = st.st_ino, .pid = pid, .start_time = keep->start_time, .fd = -1
+	};
 	memcpy(k->session, keep->session, AGENT_SESSION_MAX);
 	k->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (k->pidfd < 0) {
@@ -260,9 +414,17 @@ static bool keeper_add(struct keeper *keeper, int conn, const struct agent_keep 
 		close(fd);
 		return false;
 	}
+	/* shm_map() closes it. */
+	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (shm_map(&k->shm, fd, pid)) {
 		close(k->pidfd);
+		if (k->fd >= 0)
+			close(k->fd);
 		return false;
+	}
+	if (!k->shm.flight_slots && k->fd >= 0) {
+		close(k->fd);
+		k->fd = -1;
 	}
 	keeper->n++;
 	return true;
@@ -292,6 +454,8 @@ static void keeper_accept(struct keeper *keeper)
 	if (keep.op == AGENT_KEEP_SETTLE) {
 		keeper_settle(keeper);
 		send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} else if (keep.op == AGENT_KEEP_GET) {
+		keeper_give(keeper, conn, &keep);
 	} else if (keep.op == AGENT_KEEP_SHM && fd >= 0 && peer.pid > 0) {
 		kept = keeper_add(keeper, conn, &keep, fd, peer.pid);
 		fd = -1;
@@ -329,7 +493,6 @@ static bool keeper_may_end(struct keeper *keeper)
 /* Waits for something to do. Returns whether a connection waits in *connected; false: the keeper has to end. */
 static bool keeper_wait(struct keeper *keeper, bool *connected)
 {
-	char events[4096] __attribute__((aligned(8)));
 	struct pollfd *polled;
 	size_t n = 2;
 	int wait = -1;
@@ -342,13 +505,15 @@ static bool keeper_wait(struct keeper *keeper, bool *connected)
 	for (size_t i = 0; i < keeper->n; i++) {
 		const struct kept_region *k = &keeper->regions[i];
 
+		if (k->retired)
+			continue;
 		polled[n++] = (struct pollfd){ .fd = k->conn >= 0 ? k->conn : k->pidfd, .events = POLLIN };
 		if (k->conn < 0 && wait != SOON_MS)
 			wait = clock_ns() - k->since < SOON_NS ? SOON_MS : LATER_MS;
 	}
 	if (poll(polled, n, wait) < 0 && errno != EINTR)
 		return false;
-	if (polled[1].revents && read(keeper->changes, events, sizeof(events)) < 0)
+	if (polled[1].revents && !keeper_read_changes(keeper))
 		return false;
 	*connected = polled[0].revents;
 	return true;

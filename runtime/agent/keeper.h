@@ -13,6 +13,15 @@ int agent_keeper_start(const struct agent_dir *dir);
 /* Makes the keeper write the counts of processes that have ended. Waits for at most a second. keeper-client.c. */
 void agent_keeper_settle(const struct agent_dir *dir);
 
+/*
+ * Returns a descriptor of the region of a session's flight recorder that has this index in the keeper, and stores its process;
+ * -ENOENT: there are no more. keeper-client.c.
+ */
+int agent_keeper_get(const struct agent_dir *dir, const char *session, uint64_t index, pid_t *pid);
+
+/* Receives a message and its descriptor (-1: none). Returns as recvmsg(2). */
+ssize_t keeper_receive_fd(int conn, void *message, size_t size, int *fd);
+
 /* Runs the keeper in this process, which is a child of agent_keeper_start()'s. Does not return. keeper.c. */
 __attribute__((noreturn)) void keeper_main(const struct agent_dir *dir, int listener, int changes);
 

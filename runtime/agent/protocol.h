@@ -57,6 +57,8 @@ struct agent_attachment {
 	uint32_t nprocesses, nprograms, nsteps, nliterals;
 	uint32_t cells;     /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
 	uint32_t ring_size; /* of the session's rings, a power of two; equal in all attachments of a session */
+	uint32_t flight;    /* slots of the session's flight recorder, equal in all its attachments; 0: it is not one */
+	uint32_t reserved;
 };
 
 /*
@@ -193,8 +195,11 @@ struct agent_shm {
 	shared32 moved;     /* 1: the process continues in another region; ask for it again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
-	shared32 overwrite;           /* 1: new records replace the oldest ones */
-	shared32 written; /* the controllers': 1 if one of them has claimed to write past-N-PID, see shm_claim() */
+	shared32 overwrite;           /* 1: new records replace the oldest ones; AGENT_FLIGHT */
+	shared32 written;   /* the controllers': 1 if one of them has claimed to write past-N-PID, see shm_claim() */
+	uint64_t flight_at; /* flight_slots times AGENT_FLIGHT_SLOT bytes, each a struct agent_flight_slot */
+	uint32_t flight_slots, reserved1;
+	shared64 flight_next; /* the number of the next slot that is taken, modulo flight_slots */
 
 	/*
 	 * The controller's. Hits before this time (of the region's clock) are recorded, later hits are idle. The agent
@@ -206,6 +211,30 @@ struct agent_shm {
 	 * if the process is killed.
 	 */
 	_Alignas(64) shared64 record_until;
+};
+
+/*
+ * A flight recorder keeps what full rings drop. A thread copies entries of its ring, as they are, to a slot, and then
+ * moves `kept` of the ring on. No reader moves `taken` of its rings.
+ *
+ * A slot is written by one thread at a time, which sets the low bit of `turn` meanwhile. The rest of `turn` changes before
+ * anything else of a slot that is used again. So a copy of a slot is valid if `described` was that turn before, and `turn`
+ * is the same after it, but for the low bit. The first `used` bytes of the data are complete.
+ */
+#define AGENT_FLIGHT 2u /* agent_shm.overwrite */
+#define AGENT_FLIGHT_SLOT 65536u
+#define AGENT_FLIGHT_MAX 16384u /* slots */
+
+struct agent_flight_slot {
+	shared64 turn;      /* 0: never used */
+	shared64 described; /* the turn of the next four */
+	shared64 begin;     /* the position in the ring of the first entry */
+	shared32 used, ring;
+	shared32 tid;
+	uint32_t reserved;
+	char comm[16]; /* as in struct agent_ring */
+	uint64_t reserved1;
+	/* Followed by the entries. */
 };
 
 #define AGENT_NO_ATTACHMENT (~0u) /* agent_slot.attachment: the slot is not in use */
@@ -282,10 +311,14 @@ enum agent_ring_state {
 struct agent_ring {
 	shared32 state; /* enum agent_ring_state; changed by compare and exchange only */
 	shared32 tid;
-	char comm[16];   /* of the thread, when it took the ring; "": not known */
-	shared32 turns;  /* how often the ring was taken */
-	shared32 ncells; /* all cells of the ring from this one on are 0 */
-	uint64_t reserved1[4];
+	char comm[16];        /* of the thread, when it took the ring; "": not known */
+	shared32 turns;       /* how often the ring was taken */
+	shared32 ncells;      /* all cells of the ring from this one on are 0 */
+	shared64 kept;        /* in a flight recorder: entries before this position are there, or dropped */
+	shared64 flight_turn; /* of the slot that the thread wrote to last; 0: none */
+	shared32 flight_slot; /* its number */
+	uint32_t reserved0;
+	uint64_t reserved1;
 	_Alignas(64) shared64 head; /* the thread's */
 	/* The controller's: tail + ring_size. It is 0 before the ring is first taken, then ring_size. */
 	_Alignas(64) shared64 limit;
@@ -375,13 +408,21 @@ struct agent_attachment_state {
 enum agent_keep_op {
 	AGENT_KEEP_SHM = 1,    /* keep this region */
 	AGENT_KEEP_SETTLE = 2, /* write the counts of processes that have ended; one byte replies */
+	AGENT_KEEP_GET =
+		3, /* region number `index` of a flight recorder; struct agent_kept replies, or one byte: none */
 };
 
 struct agent_keep {
 	uint32_t magic;
 	uint16_t version, op;
-	uint64_t start_time;
+	uint64_t start_time; /* AGENT_KEEP_GET: the index */
 	char session[AGENT_SESSION_MAX + 8];
+};
+
+/* With the region's descriptor (SCM_RIGHTS). */
+struct agent_kept {
+	uint32_t magic, pid;
+	uint64_t start_time;
 };
 
 enum agent_state {
@@ -428,13 +469,14 @@ struct agent_point_state {
 	uint8_t found[10]; /* with AGENT_BYTES */
 };
 
-_Static_assert(sizeof(struct agent_attachment) == 96 && sizeof(struct agent_process) == 16 &&
+_Static_assert(sizeof(struct agent_attachment) == 104 && sizeof(struct agent_process) == 16 &&
                        sizeof(struct agent_program) == 100 && sizeof(struct fetch_step) == 16 &&
                        sizeof(struct fetch_literal) == 65,
                "layout of attachment files");
 _Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 48, "layout of counts");
 _Static_assert(sizeof(struct agent_table) == 48 && sizeof(struct agent_cell) == 32, "layout of aggregates");
-_Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
+_Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_flight_slot) == 64 &&
+                       sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
                "layout of the shared memory region");
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&
                        sizeof(struct agent_hello) == 32 && sizeof(struct agent_attachment_state) == 24 &&

@@ -46,7 +46,8 @@ static bool shm_layout_fits(const struct agent_shm *h, uint64_t size)
 	       h->data_in_ring >= sizeof(struct agent_ring) && h->ring_size >= AGENT_RING_SIZE_MIN &&
 	       h->ring_size <= AGENT_RING_SIZE_MAX && !(h->ring_size & (h->ring_size - 1)) &&
 	       shm_part_fits(h->data_in_ring, 1, (uint64_t)h->ring_size + AGENT_RING_SLACK, h->ring_stride) &&
-	       shm_tables_fit(h, size);
+	       h->flight_slots <= AGENT_FLIGHT_MAX && !(h->flight_at & 63) &&
+	       shm_part_fits(h->flight_at, h->flight_slots, AGENT_FLIGHT_SLOT, size) && shm_tables_fit(h, size);
 }
 
 static bool shm_header_ok(const struct agent_shm *h, uint64_t size)
@@ -111,6 +112,9 @@ int shm_map(struct mapped_shm *shm, int fd, pid_t pid)
 		.nrings = h.nrings,
 		.clock = h.clock,
 		.base_ticks = h.base_ticks,
+		.flight_at = h.flight_at,
+		.flight_slots = h.overwrite == AGENT_FLIGHT ? h.flight_slots : 0,
+		.pid = (uint32_t)pid,
 		.shift = clock_shift(pid),
 	};
 	shm->base_ns = h.base_ns - (uint64_t)shm->shift;
@@ -137,6 +141,11 @@ struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i)
 unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring)
 {
 	return (unsigned char *)shm_ring(shm, ring) + shm->data_in_ring;
+}
+
+const struct agent_flight_slot *shm_flight_slot(const struct mapped_shm *shm, uint32_t i)
+{
+	return (const struct agent_flight_slot *)shm_at(shm, shm->flight_at + (uint64_t)i * AGENT_FLIGHT_SLOT);
 }
 
 bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring)

@@ -21,6 +21,9 @@ struct mapped_shm {
 	int64_t shift;      /* ns that the process's time namespace adds to CLOCK_MONOTONIC */
 	uint32_t nslots, nrings, clock, ntables, ncells, ncells_in_ring;
 	uint64_t base_ticks, base_ns; /* base_ns without shift */
+	uint64_t flight_at;
+	uint32_t flight_slots; /* 0: the session is not a flight recorder */
+	uint32_t pid;
 };
 
 /* A copy of a struct agent_table, checked: its parts lie within the region. */
@@ -37,6 +40,8 @@ void shm_unmap(struct mapped_shm *shm);
 struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i);
 /* Returns the records of a ring. */
 unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring);
+/* Returns a slot of the flight recorder. */
+const struct agent_flight_slot *shm_flight_slot(const struct mapped_shm *shm, uint32_t i);
 /* Returns whether a thread has ever taken the ring. A read of a ring without one would allocate its pages. */
 bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring);
 /* Returns the number of slots used so far. */

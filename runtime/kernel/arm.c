@@ -24,7 +24,7 @@
 #include "runtime/process.h"
 #include "sdt/image.h"
 
-#define PROGRAM_SIZE 500 /* instructions of a program without its specs, at most */
+#define PROGRAM_SIZE 800 /* instructions of a program without its specs, at most */
 
 /* The state of arming an attachment. */
 struct kernel_arming {
@@ -140,6 +140,8 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 		                        .depth = s->returns.depth,
 		                        .cells = s->cells_fd,
 		                        .misfits = s->misfits_fd,
+		                        .flight = s->flight_fd,
+		                        .flight_parts = s->flight_parts,
 		                        .samples = s->samples_fd,
 		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest),
 		                        .stack = &a->stack };
@@ -248,9 +250,12 @@ static int attachment_prepare(struct kernel_arming *a, const struct arm_options 
 	return 0;
 }
 
-static int attachment_arm_points(struct kernel_arming *a)
+static int attachment_arm_points(struct kernel_arming *a, const struct arm_options *options)
 {
 	int err = programs_list(a);
+
+	if (!err)
+		err = kernel_flight_create(a->s, options, emit_scratch_size(a->programs, a->nprograms));
 
 	if (!err)
 		err = programs_assign(a);
@@ -285,6 +290,7 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 		{ s->processes_fd, "processes" },
 		{ s->cells_fd, "cells" },
 		{ s->misfits_fd, "misfits" },
+		{ s->flight_fd, "flight" },
 		{ s->layouts_fd, "layouts" },
 		{ s->samples_fd, "samples" },
 		{ s->owned ? -1 : s->scope.fork_link, "fork" },
@@ -352,7 +358,7 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 	attachment->state = s;
 	err = attachment_prepare(&a, options);
 	if (!err)
-		err = attachment_arm_points(&a);
+		err = attachment_arm_points(&a, options);
 	if (!err)
 		err = attachment_check_armed(&a);
 	if (!err)

@@ -24,6 +24,7 @@ struct kernel_attachment *kernel_attachment_new(struct kernel_session *k)
 			                         .layouts_fd = -1,
 			                         .raised_fd = -1,
 			                         .owner_fd = -1,
+			                         .flight_fd = -1,
 			                         .scope = KERNEL_SCOPE_NONE,
 			                         .returns = RETURNS_NONE };
 	else
@@ -45,6 +46,7 @@ void kernel_attachment_close(struct kernel_attachment *s)
 		if (s->links[i].prog_fd >= 0)
 			close(s->links[i].prog_fd);
 	}
+	kernel_flight_close(s);
 	kernel_scope_close(&s->scope);
 	returns_close(&s->returns);
 
@@ -61,8 +63,8 @@ void kernel_attachment_close(struct kernel_attachment *s)
 
 void kernel_attachment_unpin(struct kernel_attachment *s, const struct attachment *attachment)
 {
-	static const char *const maps[] = { "counts",  "switch",  "processes", "cells", "misfits",
-		                            "layouts", "samples", "raised",    "held" };
+	static const char *const maps[] = { "counts",  "switch",  "processes", "cells",  "misfits",
+		                            "layouts", "samples", "flight",    "raised", "held" };
 	struct session_pins *pins = &s->session->pins;
 	int n = (int)attachment->number;
 

@@ -226,4 +226,7 @@ const struct backend backend_kernel = {
 	.reader_drop = backend_drops_nothing,
 	.reader_damaged = kernel_reader_damaged,
 	.lose = kernel_lose,
+	.flight = kernel_flight,
+	.snapshot = kernel_snapshot,
+	.held = kernel_held,
 };

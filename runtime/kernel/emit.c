@@ -14,7 +14,7 @@
  *    emit-returns.c), or begins a call between probes (emit_begin in emit-calls.c);
  * 7. evaluates the predicate (emit_predicates), samples (emit-sample.c) and computes the aggregate (emit-aggregate.c);
  * 8. checks that the session records (emit_reader_check);
- * 9. builds the record (emit_record) and puts it into the ring (emit_output).
+ * 9. builds the record (emit_record) and puts it into the ring, or into the flight recorder (emit_output).
  *
  * A program serves several fetch programs (specs), and the cookie says which one a point has. Steps 7 and 9 each begin
  * with a tree of comparisons that leads to the code of the spec. Step 7 is left out if no spec has a predicate or an
@@ -455,18 +455,27 @@ static void emit_records(struct phases *p)
 	}
 }
 
-/* Puts the record of r3 bytes into the ring. Then emits the code at the labels lost, filtered and idle. */
-static void emit_output(struct phases *p)
+/* Puts the record of r3 bytes into the ring. */
+static void emit_ring(struct emitter *e, label lost)
 {
-	struct emitter *e = &p->e;
-
-	label_place(e, p->output);
 	emit_map_fd(e, BPF_REG_1, e->maps->ring);
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
 	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, SCRATCH_RECORD));
 	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_RB_NO_WAKEUP));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_ringbuf_output));
-	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, p->lost));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, lost));
+}
+
+/* Stores the record of r3 bytes. Then emits the code at the labels lost, filtered and idle. */
+static void emit_output(struct phases *p)
+{
+	struct emitter *e = &p->e;
+
+	label_place(e, p->output);
+	if (e->maps->flight_parts)
+		emit_flight(e, p->lost);
+	else
+		emit_ring(e, p->lost);
 	emit_count(e, offsetof(struct kernel_counts, recorded));
 	emit(e, BPF_JMP_A(p->out));
 

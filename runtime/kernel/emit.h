@@ -101,7 +101,38 @@ struct kernel_control {
 	uint64_t asked, done; /* how often the owner was asked to renew links, and how often it has done so */
 	uint64_t limit;       /* budget for the watcher or the owner, in units of KERNEL_SHARE; 0: none */
 	uint64_t unseen;      /* nonzero: processes out of scope may hit the traps; these hits are not counted */
+	uint64_t flight;      /* the turn of the current part of the flight recorder (emit-flight.c) */
+	uint64_t flight_key;  /* random: marks of its records */
+	uint64_t flight_each; /* arm_options.flight; only commands use it */
 };
+
+/*
+ * A flight recorder is an array map of parts, which are filled in turn. Turn N fills part N % parts. A record that begins
+ * before KERNEL_FLIGHT_PART may end after it. The state has
+ *
+ *     32 bits   the offset of the next record
+ *     16 bits   how many programs write to the part now
+ *     16 bits   the low bits of the turn
+ *
+ * A record is a mark and a struct record_thread with its struct record. The mark is the state when the record was
+ * reserved, without the number of writers, xor flight_key. It is written last.
+ */
+struct kernel_flight_part {
+	uint64_t state, reserved;
+	unsigned char records[];
+};
+
+#define KERNEL_FLIGHT_PART 65536u
+#define KERNEL_FLIGHT_WRITER (1ull << 32)
+#define KERNEL_FLIGHT_WRITERS (0xffffull << 32)
+#define KERNEL_FLIGHT_TURN_SHIFT 48
+
+/* Returns the size of a part for records that are built in this much scratch memory. */
+static inline uint32_t kernel_flight_part_size(size_t scratch_size)
+{
+	return (uint32_t)(sizeof(struct kernel_flight_part) + KERNEL_FLIGHT_PART + 8 +
+	                  ((scratch_size + 7) & ~(size_t)7));
+}
 
 /* An element of the map `calls`, for each point of an attachment with calls. */
 struct kernel_calls {
@@ -159,14 +190,16 @@ struct kernel_stack_offsets {
 /* File descriptors of the maps that a program uses. */
 struct emit_maps {
 	int config, ring, counts, handover, control;
-	int scratch;        /* task storage of at least emit_scratch_size() bytes */
-	int processes;      /* -1: hits are not counted by process */
-	int calls, frames;  /* -1: the attachment has no calls */
-	int starts;         /* a hash of struct kernel_start and frames; -1: no call has a key */
-	int cells, misfits; /* -1: the attachment has no aggregates */
-	int samples;        /* -1: the attachment does not sample */
-	uint32_t key_size;  /* of cells */
-	uint32_t depth;     /* frames of a thread */
+	int scratch;           /* task storage of at least emit_scratch_size() bytes */
+	int processes;         /* -1: hits are not counted by process */
+	int calls, frames;     /* -1: the attachment has no calls */
+	int starts;            /* a hash of struct kernel_start and frames; -1: no call has a key */
+	int cells, misfits;    /* -1: the attachment has no aggregates */
+	int samples;           /* -1: the attachment does not sample */
+	int flight;            /* the flight recorder */
+	uint32_t flight_parts; /* the number of its parts; 0: records go to the ring */
+	uint32_t key_size;     /* of cells */
+	uint32_t depth;        /* frames of a thread */
 	const struct kernel_stack_offsets
 		*stack;                    /* of the kernel's structures, for stacks in keys; NULL: there are none */
 	const struct kernel_namespace *ns; /* of process ids; NULL: the initial one */

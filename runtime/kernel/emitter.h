@@ -203,6 +203,11 @@ void emit_stack(struct emitter *e, int at);
 void emit_scratch(struct emitter *e, label lost);
 /* Counts the hit as unread in this many columns, if the point has an aggregate. Uses no scratch memory. */
 void emit_aggregate_unread(struct emitter *e, size_t ncolumns);
+/*
+ * Copies the record of r3 bytes, which is in scratch memory, to the flight recorder (emit-flight.c). Keeps r7 and r9. Jumps to
+ * lost if there is no room now.
+ */
+void emit_flight(struct emitter *e, label lost);
 /* Returns a rough upper bound of the instructions of a step of an aggregate. */
 size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_step *step);
 

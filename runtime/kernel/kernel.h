@@ -15,7 +15,7 @@
  *     verify-*.c           checks of the targets' memory; foreign.c finds uprobes of other tools
  *     semaphore*.c         semaphores that the kernel does not raise correctly
  *     owner.c, watcher.c   processes that hold links or check a budget; budget.c, overhead.c
- *     ring.c               readers
+ *     ring.c               readers; flight.c: flight recorders
  */
 #ifndef RUNTIME_KERNEL_KERNEL_H
 #define RUNTIME_KERNEL_KERNEL_H
@@ -64,6 +64,9 @@ struct kernel_attachment {
 	int raised_fd;                 /* map of semaphores raised by hand (semaphore-raised.c); -1: none */
 	bool owned;                    /* its links live only in the owner process */
 	int owner_fd;                  /* in the owner: the locked directory held-S; else -1 */
+	int flight_fd;                 /* -1: no flight recorder */
+	void *flight;                  /* mapped: flight_parts times a struct kernel_flight_part */
+	uint32_t flight_part_size, flight_parts;
 };
 
 static inline struct kernel_session *kernel_of(const struct pp_session *session)
@@ -242,5 +245,19 @@ void kernel_reader_close(void *reader);
 void kernel_reader_stop(void *reader);
 uint64_t kernel_reader_damaged(void *reader);
 bool kernel_lose(const struct attachment *attachment, uint32_t point, pid_t pid);
+
+/* ---- flight.c ---- */
+
+/*
+ * Create, or open from the pin, the map of the attachment's flight recorder, if it has one. scratch_size: the most that
+ * a record of its programs is built in.
+ */
+int kernel_flight_create(struct kernel_attachment *s, const struct arm_options *options, size_t scratch_size);
+int kernel_flight_get(struct kernel_attachment *s, uint32_t number);
+void kernel_flight_close(struct kernel_attachment *s);
+/* Operations of the backend. */
+size_t kernel_flight(const struct attachment *attachment);
+int kernel_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed);
+uint64_t kernel_held(struct pp_session *session);
 
 #endif

@@ -17,6 +17,7 @@
  *     counts-S switch-S              maps; switch-S is the control map
  *     processes-S                    a map, if points are armed for every process
  *     cells-S misfits-S              maps, if the attachment has aggregates (aggregates.c)
+ *     flight-S                       a map, if the session is a flight recorder (flight.c)
  *     raised-S                       a map, if semaphores were raised by hand (semaphore-raised.c)
  *     fork-S exit-S                  links that keep a scope up to date (scope.c)
  *     calls-S                        a map, if returns are armed (returns.h)

@@ -93,6 +93,9 @@ static int attachment_load(struct pp_session *session, struct manifest *manifest
 	err = kernel_samples_get(s, manifest);
 	if (err)
 		goto fail;
+	err = kernel_flight_get(s, manifest->attachment);
+	if (err)
+		goto fail;
 	err = returns_get(&s->returns, &k->pins, (int)manifest->attachment, manifest->npoints);
 	if (err)
 		goto fail;

@@ -77,7 +77,7 @@ _probepoint_read_words() {
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --max-size | --max-files | --interval | --times | --top | --sort | --if | \
 			--string | --no-string | --cgroup | --maxactive | --every | --rate | --min-duration | --latency | --on | --for | --budget | \
-			--format | --color | --delay | --config | --trace-id | --by | --rows | --html | --perfetto | --max-series | --listen | --user | --agg | --agg-size | --buffer | --print | --strlen | \
+			--format | --color | --delay | --config | --trace-id | --by | --rows | --html | --perfetto | --max-series | --listen | --user | --agg | --agg-size | --buffer | --print | --strlen | --flight-recorder | --trigger | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -105,8 +105,8 @@ _probepoint_options() {
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
 	probe-stat) echo "-a --all --folded --for -i --interval --max-series -n --openmetrics --percentiles --plain --prometheus --sort --times --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
-	probe-enable) echo "--budget --check --config --follow --for --inject --overwrite --record --system-calls --until-exit" ;;
-	probe-trace) echo "--color -n --count --delay --for --format --max-files --max-size -o --otlp --output --trace-id" ;;
+	probe-enable) echo "--budget --check --config --flight-recorder --follow --for --inject --overwrite --record --system-calls --until-exit" ;;
+	probe-trace) echo "--color -n --count --delay --for --format --max-files --max-size -o --otlp --output --snapshot --trace-id --trigger" ;;
 	esac
 	echo "--agg --agg-size -b --backend --buffer --cgroup --children --every --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
 		"--pgrp --print --rate -s --session --stack --string --strlen --uretprobe --yes"

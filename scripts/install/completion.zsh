@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|max-size|max-files|interval|times|top|sort|if|string|no-string|cgroup|maxactive|every|rate|min-duration|latency|on|for|budget|format|color|delay|config|trace-id|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|max-size|max-files|interval|times|top|sort|if|string|no-string|cgroup|maxactive|every|rate|min-duration|latency|on|for|budget|format|color|delay|config|trace-id|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen|flight-recorder|trigger|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -146,6 +146,7 @@ _probepoint() {
 			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;
 	(probe-enable)
 		_arguments -S $options $arming '--budget=[disarm probes that take more than this share of a CPU]:share: ' \
+			'--flight-recorder=[keep the newest records in this memory]:size: ' \
 			'--check[print what would change]' '--config=[arm what this file describes]:file:_files' \
 			'--follow[stay, and arm new versions of files]' \
 			'--for=[disarm after this time]:time: ' '--inject[load the agent into the processes of -p]' \
@@ -159,6 +160,8 @@ _probepoint() {
 			'--max-files=[keep the newest N traces]:number: ' \
 			'--for=[stop after this time]:time: ' '--format=[print records like FORMAT]:format: ' \
 			'--color=[print each probe in a color]:when:(auto always never)' '--delay=[hold records back for this time]:time: ' \
+			'--snapshot[show what the flight recorder has in memory]' \
+			'--trigger=[take the snapshot at the first hit of this probe]:pattern:_probepoint_probes' \
 			'--otlp[print OTLP/JSON]' '--trace-id=[take the trace id from this argument]:argument: ' \
 			{-o,--output=}'[write a trace to this new directory]:directory:_files -/' '*:pattern:_probepoint_patterns' ;;
 	(probe-report)

@@ -98,6 +98,7 @@ const struct backend backend_null = {
 	.reader_next = backend_reads_nothing, .reader_close = backend_drops_nothing,
 	.reader_stop = backend_drops_nothing, .reader_drop = backend_drops_nothing,
 	.reader_damaged = backend_damages_nothing, .lose = backend_loses_nothing,
+	.flight = backend_has_no_flight, .snapshot = backend_snapshots_nothing, .held = backend_holds_no_records,
 };
 /* clang-format on */
 

@@ -215,7 +215,7 @@ static bool file_part_ok(uint64_t *end, uint64_t at, uint64_t n, uint64_t each, 
 
 static bool manifest_aggregates_ok(const struct agent_attachment *h, const struct manifest *d)
 {
-	if (h->cells > AGG_CELLS_MAX || !h->cells != !d->ngroups)
+	if (h->flight > AGENT_FLIGHT_MAX || h->cells > AGG_CELLS_MAX || !h->cells != !d->ngroups)
 		return false;
 	for (uint32_t i = 0; i < d->naggregates; i++)
 		if (manifest_aggregates(d)[i].ncolumns > AGG_COLUMNS_MAX ||

@@ -14,7 +14,7 @@ $(B)/obj/runtime/agent/inproc/libc-string.o: CFLAGS_ALL += -ffreestanding \
 	$(if $(findstring clang,$(shell $(CC) --version)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 # Trampolines call functions of these files without saving vector registers. So these use general registers only, and call
 # no function of another file, not even memcpy().
-$(addprefix $(B)/obj/runtime/agent/inproc/,hit-read.o hit-ring.o hit-aggregate.o hit-calls.o hit-sample.o aggregate.o): CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
+$(addprefix $(B)/obj/runtime/agent/inproc/,hit-read.o hit-ring.o hit-flight.o hit-aggregate.o hit-calls.o hit-sample.o aggregate.o): CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
 	$(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
 
 # The library and the agent share these sources.
@@ -32,4 +32,4 @@ $(B)/lib/libprobepoint-agent.so: $(AGENT_OBJ)
 		-o $@ $(AGENT_OBJ)
 
 # This suite runs trampolines without the rest of the agent.
-$(B)/tests/unit/trampoline: $(addprefix $(B)/obj/runtime/agent/inproc/,trampoline-$(AGENT_CPU).o compile.o codebuf.o hit-read.o hit-ring.o hit-aggregate.o hit-calls.o hit-sample.o entry-$(AGENT_CPU).o)
+$(B)/tests/unit/trampoline: $(addprefix $(B)/obj/runtime/agent/inproc/,trampoline-$(AGENT_CPU).o compile.o codebuf.o hit-read.o hit-ring.o hit-flight.o hit-aggregate.o hit-calls.o hit-sample.o entry-$(AGENT_CPU).o)

@@ -37,7 +37,6 @@
 #include "runtime/agent/inproc/trampoline.h"
 
 #define MAIN_STACK (8u << 20) /* taken to be the first thread's stack; nothing else is mapped there */
-#define FLIGHT_YIELDS 2000
 
 /* ---- the C library's threads ---- */
 
@@ -209,18 +208,4 @@ bool calls_filtered(void)
 bool calls_sealed(void)
 {
 	return __atomic_load_n(&agent.sealed, __ATOMIC_RELAXED);
-}
-
-bool calls_wait(void)
-{
-	for (unsigned i = 0; i < FLIGHT_YIELDS; i++) {
-		uint32_t n = 0;
-
-		for (unsigned k = 0; k < FLIGHTS; k++)
-			n += __atomic_load_n(&agent.flight[k].n, __ATOMIC_ACQUIRE);
-		if (!n)
-			return true;
-		cpu_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-	}
-	return false;
 }

@@ -19,7 +19,5 @@ bool calls_allowed(void);
 bool calls_filtered(void);
 /* Returns whether a filter may be in force, so that the agent must not make system calls in the program's threads. */
 bool calls_sealed(void);
-/* Waits until the calls of hits that are in flight have ended, for a limited time. Returns whether they have. */
-bool calls_wait(void);
 
 #endif

@@ -4,7 +4,7 @@
 #include <sys/resource.h>
 
 #include "runtime/agent/inproc/agent.h"
-#include "runtime/agent/inproc/calls.h"
+#include "runtime/agent/inproc/flights.h"
 
 void regions_fit(void)
 {
@@ -20,7 +20,7 @@ void regions_fit(void)
 	/* No thread looks for a ring meanwhile: hit-ring.c. */
 	__atomic_store_n(&agent.hidden, 1, __ATOMIC_SEQ_CST);
 	/* If one is still about to take a ring, the agent's thread tries again within a second. */
-	cuts = calls_wait();
+	cuts = flights_wait();
 	for (unsigned i = 0; cuts && i < SHMS_MAX; i++)
 		if (shm_is_too_large(&agent.shms[i], limit.rlim_cur))
 			shm_cut(&agent.shms[i], limit.rlim_cur);

@@ -24,7 +24,7 @@ static inline uint32_t *hit_flight(void)
 /*
  * Makes a system call for a hit. Returns its result, or -ENOSYS without making it if
  * calls are off. A thread that sets a filter for all threads turns calls off, then
- * waits for those in flight (calls_wait()).
+ * waits for those in flight (flights_wait()).
  */
 static inline long hit_call(long number, long a, long b, long c, long d, long e, long f)
 {

@@ -21,6 +21,9 @@
  *    lost instead of recorded.
  * 3. The thread moves `limit` forward, and may write there.
  *
+ * In a flight recorder no reader takes records. A thread copies them to memory that all
+ * threads share before it clears them (hit-flight.c), and they stay recorded.
+ *
  * Other processes can write anything to a ring. All values are read once, checked, and
  * used as offsets within the ring's data only.
  */
@@ -28,7 +31,7 @@
 #include <pthread.h>
 #include <sys/syscall.h>
 
-#include "runtime/agent/inproc/hit-call.h"
+#include "runtime/agent/inproc/hit-ring.h"
 
 /* Returns the size of one of the thread's rings; 1 if it is not the thread's any more. */
 static uint64_t ring_size_of(const struct agent_ring *ring)
@@ -68,39 +71,6 @@ void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, ch
 /* ---- making room ---- */
 
 #define ROOM(size) ((size) / 16) /* made at once */
-
-static shared64 *ring_words(struct agent_ring *ring, uint64_t size, uint64_t position)
-{
-	return (shared64 *)((char *)ring + AGENT_DATA_IN_RING + (position & (size - 1) & ~7ull));
-}
-
-/* A record or a gap at a position of a ring, read once, because any process may change it. */
-struct ring_entry {
-	uint64_t time;  /* the first word */
-	uint32_t point; /* if the first word is a time */
-	uint32_t words; /* its length, at least 1; the slack after the ring has room for it */
-	bool whole;     /* it is not being written */
-};
-
-static struct ring_entry ring_entry_at(struct agent_ring *ring, uint64_t size, uint64_t position)
-{
-	const struct shared_record *at = (const struct shared_record *)ring_words(ring, size, position);
-	struct ring_entry found = { .time = shared_acquire(at->time) };
-
-	found.whole = found.time >= AGENT_WORD_SKIP;
-	if (found.time >= AGENT_WORD_TIME) {
-		found.point = shared_get(at->point_words);
-		found.words = (shared_get(at->words_faults) & 255) | found.point >> 24 << 8;
-		found.point &= RECORD_POINT_MASK;
-	} else {
-		found.words = found.whole ? found.time - AGENT_WORD_SKIP : found.time;
-	}
-	if (found.words > RECORD_SIZE_MAX / 8)
-		found.words = RECORD_SIZE_MAX / 8;
-	if (!found.words)
-		found.words = 1;
-	return found;
-}
 
 /* Moves n hits of the slot from recorded to lost. */
 static void recorded_to_lost(struct agent_ring *ring, uint32_t slot, uint64_t n)
@@ -153,6 +123,7 @@ static bool ring_claim(struct agent_ring *ring, uint64_t size, uint64_t tail, ui
 static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, uint64_t tail, uint64_t taken,
                        uint64_t end)
 {
+	const bool is_flight = shared_get(shm->at->overwrite) == AGENT_FLIGHT;
 	uint64_t n = 0;
 	uint32_t slot = 0;
 
@@ -160,7 +131,7 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
 		struct ring_entry entry = ring_entry_at(ring, shm->ring_size, at);
 		shared64 *word = ring_words(ring, shm->ring_size, at);
 
-		if (at - tail >= taken - tail && ring_entry_counts(shm, &entry)) {
+		if (!is_flight && at - tail >= taken - tail && ring_entry_counts(shm, &entry)) {
 			if (entry.point != slot) {
 				recorded_to_lost(ring, slot, n);
 				n = 0;
@@ -179,14 +150,15 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
  * Drops entries before a position, as far as they are whole; all of them if the ring's
  * thread has ended. Returns false if nothing was dropped.
  */
-static bool ring_drop(struct agent_ring *ring, const struct session_shm *shm, uint64_t limit, uint64_t before,
-                      bool ended)
+static bool ring_drop(struct agent_ring *ring, struct session_shm *shm, uint64_t limit, uint64_t before, bool ended)
 {
 	const uint64_t head = shared_get(ring->head), tail = limit - shm->ring_size;
 	uint64_t taken, end;
 
 	if (!ring_claim(ring, shm->ring_size, tail, head, before, ended, &taken, &end))
 		return false;
+	if (shared_get(shm->at->overwrite) == AGENT_FLIGHT)
+		flight_store(ring, shm, tail, end);
 	ring_clear(ring, shm, tail, taken, end);
 	shared_release(ring->limit, end + shm->ring_size);
 	return end != tail;
@@ -236,15 +208,16 @@ static bool thread_is_dead(uint32_t tid)
  * Takes that ring if it is free. A ring with unread records can be taken only if they
  * may be overwritten. by_force: also the ring of a thread that has ended.
  */
-static bool ring_take(const struct session_shm *shm, struct agent_ring *ring, struct hit_thread *t, bool by_force)
+static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct hit_thread *t, bool by_force)
 {
 	uint32_t state = shared_acquire(ring->state), owner = shared_get(ring->tid), turns;
 	uint64_t head = shared_get(ring->head), limit = shared_acquire(ring->limit);
+	uint32_t overwrite = shared_get(shm->at->overwrite);
 	bool full = state != AGENT_RING_FREE && head + shm->ring_size != limit;
 
 	if (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner))))
 		return false;
-	if (full && (!shared_get(shm->at->overwrite) || (!by_force && head != shared_acquire(ring->taken))))
+	if (full && overwrite != AGENT_FLIGHT && (!overwrite || (!by_force && head != shared_acquire(ring->taken))))
 		return false;
 	if (!shared_swap(ring->state, &state, AGENT_RING_TAKEN))
 		return false;
@@ -252,6 +225,7 @@ static bool ring_take(const struct session_shm *shm, struct agent_ring *ring, st
 		ring_drop(ring, shm, limit, head, true);
 	if (owner)
 		calls_abandon(ring);
+	shared_set(ring->flight_turn, 0);
 	shared_set(ring->tid, t->tid);
 	if (hit_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0))
 		ring->comm[0] = 0;

@@ -79,6 +79,12 @@ _Static_assert(sizeof(struct shared_record) == sizeof(struct record) &&
                        sizeof(struct shared_count) == sizeof(struct agent_count),
                "shared layout");
 
+/* The memory of a flight recorder. It does not change; session_shm.flight does. */
+struct flight_memory {
+	void *at;
+	uint32_t nslots;
+};
+
 /* ---- calls in flight ---- */
 
 #define CALLS_DEEP 128 /* frames of a thread */

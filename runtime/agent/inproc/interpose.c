@@ -38,6 +38,7 @@
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/calls.h"
 #include "runtime/agent/inproc/fit.h"
+#include "runtime/agent/inproc/flights.h"
 #include "runtime/agent/inproc/interpose.h"
 #include "runtime/agent/inproc/lifecycle.h"
 #include "runtime/agent/inproc/regions.h"
@@ -286,7 +287,7 @@ EXPORT int mlockall(int flags)
 	if (!(flags & MCL_CURRENT) || !agent_is_running() || !lock_try(&agent.lock, 1000))
 		return next(flags);
 	__atomic_store_n(&agent.hidden, 1, __ATOMIC_SEQ_CST);
-	calls_wait();
+	flights_wait();
 	shms_hide(true);
 	regions_hide(true);
 	result = next(flags);

@@ -64,11 +64,11 @@ void pages_unmap(void *at, size_t size)
  * one page is mapped, unlocked, and then grown; a mapping stays unlocked when it
  * grows.
  */
-void *map_shared(int fd, void *at, size_t size, int protection)
+void *map_shared(int fd, void *at, size_t size, int protection, uint64_t offset)
 {
 	const int fixed = at ? MAP_FIXED_NOREPLACE : 0;
 	const size_t page = getauxval(AT_PAGESZ);
-	char *one = mmap(at ? at : zone_take(size), page, PROT_NONE, MAP_SHARED | fixed, fd, 0), *all;
+	char *one = mmap(at ? at : zone_take(size), page, PROT_NONE, MAP_SHARED | fixed, fd, offset), *all;
 
 	if (one == MAP_FAILED)
 		return NULL;

@@ -22,10 +22,10 @@ void pages_populate(const void *at, size_t had, size_t used, size_t room);
 /* Does mmap(2) at an address that neither the kernel nor programs choose. Returns MAP_FAILED on errors. */
 void *map_private(size_t size, int protection, int flags, int fd);
 /*
- * Maps size bytes of the file, shared, unlocked even if the process locks its memory.
+ * Maps size bytes of the file from an offset on, shared, unlocked even if the process locks its memory.
  * at: the address, or NULL for any. Returns NULL on errors, or if at is taken.
  */
-void *map_shared(int fd, void *at, size_t size, int protection);
+void *map_shared(int fd, void *at, size_t size, int protection, uint64_t offset);
 /* Changes the protection of the whole pages between two addresses. */
 void memory_protect(uintptr_t from, uintptr_t to, int protection);
 /* Returns whether RLIMIT_AS permits size more bytes than used, and the program could then still map as many. */

@@ -50,9 +50,9 @@ static bool region_map(struct code_region *r, int fd, uintptr_t at)
 	r->life = life_page_map(at);
 	if (!r->life)
 		return false;
-	r->run = map_shared(fd, (void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC);
+	r->run = map_shared(fd, (void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC, 0);
 	if (r->run) {
-		r->write = map_shared(fd, NULL, REGION_SIZE, PROT_READ | PROT_WRITE);
+		r->write = map_shared(fd, NULL, REGION_SIZE, PROT_READ | PROT_WRITE, 0);
 		if (r->write)
 			return true;
 		munmap(r->run, REGION_SIZE);

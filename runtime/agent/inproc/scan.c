@@ -120,6 +120,7 @@ static void session_read_attachments(struct session *session, int dir)
 	dir_list(dir, attachment_file_read, session);
 	attachments_forget_unseen(session);
 	session->records = session->overwrites = false;
+	session->flight = 0;
 	session->ring_size = AGENT_RING_SIZE;
 	for (size_t i = 0; i < nattachments(session); i++) {
 		const struct loaded_attachment *s = attachments_of(session)[i];
@@ -128,6 +129,8 @@ static void session_read_attachments(struct session *session, int dir)
 		session->overwrites |= s->manifest && s->header->flags & AGENT_ATTACHMENT_OVERWRITE;
 		if (s->manifest)
 			session->ring_size = s->header->ring_size;
+		if (s->manifest && s->header->flight)
+			session->flight = s->header->flight;
 	}
 	shm_records(session);
 }

@@ -8,6 +8,7 @@
 
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/calls.h"
+#include "runtime/agent/inproc/flights.h"
 #include "runtime/agent/inproc/lifecycle.h"
 #include "runtime/agent/inproc/seccomp.h"
 
@@ -26,7 +27,7 @@ static void calls_seal(bool all_threads)
 		agent_request_rescan(true); /* disarms points whose filters need calls */
 	__atomic_store_n(&agent.sealed, 1, __ATOMIC_SEQ_CST);
 	if (all_threads)
-		calls_wait();
+		flights_wait();
 }
 
 /* Copies what the program has passed a pointer to, which may be invalid. Returns whether it is readable. */

@@ -17,6 +17,7 @@ struct session {
 	uint32_t ring_size;
 	bool has_owner;  /* it is private: it ends with the process that holds a lock on its file `private` */
 	bool overwrites; /* an attachment has AGENT_ATTACHMENT_OVERWRITE */
+	uint32_t flight; /* slots of the flight recorder; 0: it is not one */
 	bool awaited;    /* it has a reader that has not asked for the shared memory region yet */
 	struct session_shm *shm;
 	struct vector attachments; /* struct loaded_attachment * */

@@ -8,7 +8,9 @@
  * 2. A region is large, and most of it is never touched.
  * 3. Trampolines contain the region's address, so it is mapped once and never unmapped.
  *    A forked child maps a region of its own at the same address.
- * 4. The memfd is a descriptor of the agent's thread. When a thread ends and another
+ * 4. The memory of a flight recorder follows the region in the memfd, and is mapped
+ *    apart, because sessions differ in its size.
+ * 5. The memfd is a descriptor of the agent's thread. When a thread ends and another
  *    one starts in the same process, that one makes a new memfd, copies what the old
  *    one holds, and maps it at the same address (shm_renew()).
  */
@@ -22,6 +24,7 @@
 #include <unistd.h>
 
 #include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/flights.h"
 #include "runtime/agent/inproc/maps.h"
 #include "runtime/agent/inproc/shm.h"
 #include "runtime/agent/inproc/tables.h"
@@ -84,23 +87,56 @@ uint64_t agent_now(void)
 /* ---- making a region ---- */
 
 /* A file larger than the limit would raise SIGXFSZ, which ends the process. */
-static bool file_limit_ok(size_t size)
+static bool file_limit_ok(uint64_t size)
 {
 	struct rlimit limit;
 
 	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= size;
 }
 
+static uint64_t flight_size(uint32_t nslots)
+{
+	return (uint64_t)nslots * AGENT_FLIGHT_SLOT;
+}
+
+static uint32_t flight_slots(const struct session_shm *shm)
+{
+	return shm->flight ? shm->flight->nslots : 0;
+}
+
 static void *shm_map(int fd, size_t size)
 {
-	void *shm = map_shared(fd, NULL, size, PROT_READ | PROT_WRITE);
+	void *shm = map_shared(fd, NULL, size, PROT_READ | PROT_WRITE, 0);
 
 	if (shm)
 		madvise(shm, size, MADV_DONTDUMP);
 	return shm;
 }
 
-static int shm_file_create(size_t size)
+/* Maps the flight recorder that follows a region of that size in the memfd. Returns NULL without memory. */
+static const struct flight_memory *flight_memory_map(int fd, size_t region, uint32_t nslots)
+{
+	struct flight_memory *memory = arena_alloc(sizeof(*memory));
+	void *at = memory ? map_shared(fd, NULL, flight_size(nslots), PROT_READ | PROT_WRITE, region) : NULL;
+
+	if (!at)
+		return NULL;
+	madvise(at, flight_size(nslots), MADV_DONTDUMP);
+	*memory = (struct flight_memory){ at, nslots };
+	return memory;
+}
+
+/* Replaces the region's flight recorder; NULL: by none. Unmaps the old one, unless a thread does not leave it. */
+static void flight_replace(struct session_shm *shm, const struct flight_memory *memory)
+{
+	const struct flight_memory *old = shm->flight;
+
+	__atomic_store_n(&shm->flight, memory, __ATOMIC_SEQ_CST);
+	if (old && flights_wait())
+		munmap(old->at, flight_size(old->nslots));
+}
+
+static int shm_file_create(uint64_t size)
 {
 	int fd;
 
@@ -118,12 +154,19 @@ static int shm_file_create(size_t size)
 	return fd;
 }
 
-/* Fills new memory of a region. */
-static void shm_fill(const struct session_shm *shm, struct agent_shm *at)
+static uint32_t session_overwrite(const struct session *session)
+{
+	return session->flight ? AGENT_FLIGHT : session->overwrites;
+}
+
+/* Fills new memory of a region that has nflight slots of a flight recorder. */
+static void shm_fill(const struct session_shm *shm, struct agent_shm *at, uint32_t nflight)
 {
 	uint32_t n = shm->slots.n / sizeof(struct agent_slot);
 
-	at->size = region_size(shm);
+	at->size = region_size(shm) + flight_size(nflight);
+	at->flight_at = region_size(shm);
+	at->flight_slots = nflight;
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
 	at->clock = trampoline_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
@@ -146,7 +189,7 @@ static void shm_fill(const struct session_shm *shm, struct agent_shm *at)
 	at->ncells_in_ring = AGENT_RING_CELLS;
 	memset((char *)at + shm_tables_at, 0xff, AGENT_TABLES * sizeof(struct agent_table));
 	tables_describe(shm, at);
-	shared_set(at->overwrite, shm->session->overwrites);
+	shared_set(at->overwrite, session_overwrite(shm->session));
 	memcpy(at->session, shm->session->name, sizeof(at->session));
 	if (n)
 		memcpy(shm_slots(at), shm->slots.at, n * sizeof(struct agent_slot));
@@ -167,6 +210,8 @@ static void ring_reset(struct agent_ring *ring, uint32_t size)
 	head = shared_get(ring->head);
 	shared_set(ring->limit, head + size);
 	shared_set(ring->taken, head);
+	shared_set(ring->kept, head);
+	shared_set(ring->flight_turn, 0);
 	shared_swap(ring->state, &finished, AGENT_RING_FREE);
 }
 
@@ -183,8 +228,9 @@ static void shm_reset(struct session_shm *shm)
 	for (unsigned i = 0; i < shm->nrings && ring_known(region_ring(shm, shm->at, i)); i++)
 		ring_reset(region_ring(shm, shm->at, i), shm->ring_size);
 	tables_reset(shm);
-	shared_set(shm->at->overwrite, shm->session->overwrites);
+	shared_set(shm->at->overwrite, session_overwrite(shm->session));
 	shared_set(shm->at->record_until, 0);
+	shared_set(shm->at->flight_next, 0);
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
@@ -204,8 +250,8 @@ static struct session_shm *shm_find(uint32_t ring_size)
 static enum agent_reason shm_reuse(struct session_shm *shm, struct session *session)
 {
 	shm->session = session;
-	/* Its memfd is gone if an earlier thread of the agent made it. */
-	if (shm->fd < 0 && shm_renew(shm, true)) {
+	/* Its memfd is gone if an earlier thread of the agent made it, and its size cannot change. */
+	if ((shm->fd < 0 || shm->flight || session->flight) && shm_renew(shm, true)) {
 		shm->session = NULL;
 		return AGENT_LIMIT;
 	}
@@ -213,28 +259,40 @@ static enum agent_reason shm_reuse(struct session_shm *shm, struct session *sess
 	return AGENT_OK;
 }
 
+/* Returns whether limits of address space permit the region and a flight recorder of that size. */
+static bool region_allowed(const struct session_shm *shm, uint64_t flight_bytes)
+{
+	return memory_allowed(region_size(shm) + flight_bytes + 2 * REGION_SIZE, maps_size());
+}
+
 static enum agent_reason shm_create(struct session_shm *shm, struct session *session)
 {
+	const uint64_t flight_bytes = flight_size(session->flight);
+	const struct flight_memory *flight = NULL;
 	int fd;
 
 	shm->ring_size = session->ring_size;
 	shm->nrings = AGENT_RINGS;
-	while (shm->nrings > RINGS_LEAST && !memory_allowed(region_size(shm) + 2 * REGION_SIZE, maps_size()))
+	while (shm->nrings > RINGS_LEAST && !region_allowed(shm, flight_bytes))
 		shm->nrings /= 2;
-	fd = memory_allowed(region_size(shm) + 2 * REGION_SIZE, maps_size()) ? shm_file_create(region_size(shm))
-	                                                                     : -EFBIG;
+	fd = region_allowed(shm, flight_bytes) ? shm_file_create(region_size(shm) + flight_bytes) : -EFBIG;
 	if (fd < 0)
 		return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
-	shm->at = shm_map(fd, region_size(shm));
+	if (session->flight)
+		flight = flight_memory_map(fd, region_size(shm), session->flight);
+	shm->at = session->flight && !flight ? NULL : shm_map(fd, region_size(shm));
 	if (!shm->at) {
+		if (flight)
+			munmap(flight->at, flight_size(flight->nslots));
 		close(fd);
 		return AGENT_LIMIT;
 	}
+	shm->flight = flight;
 	shm->index = shm - agent.shms;
 	shm->fd = fd;
 	shm->keep = -1;
 	shm->session = session;
-	shm_fill(shm, shm->at);
+	shm_fill(shm, shm->at, flight_slots(shm));
 	return AGENT_OK;
 }
 
@@ -308,6 +366,22 @@ static void shm_hide(const struct session_shm *shm, uint32_t nslots, int protect
 	               protection);
 }
 
+/* Slots are taken from the first on. */
+static void flight_hide(const struct session_shm *shm, bool hide)
+{
+	uint64_t n = shared_get(shm->at->flight_next);
+	uintptr_t at;
+
+	if (!shm->flight)
+		return;
+	at = (uintptr_t)shm->flight->at;
+	if (!hide)
+		munlock(shm->flight->at, flight_size(shm->flight->nslots));
+	if (n < shm->flight->nslots)
+		memory_protect(at + flight_size(n), at + flight_size(shm->flight->nslots),
+		               hide ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
 void shms_hide(bool hide)
 {
 	for (unsigned i = 0; i < SHMS_MAX; i++) {
@@ -317,6 +391,7 @@ void shms_hide(bool hide)
 			continue;
 		if (!hide)
 			munlock(at, region_size(&agent.shms[i]));
+		flight_hide(&agent.shms[i], hide);
 		shm_hide(&agent.shms[i], agent.shms[i].slots.n / sizeof(struct agent_slot),
 		         hide ? PROT_NONE : PROT_READ | PROT_WRITE);
 	}
@@ -359,6 +434,7 @@ void shm_cut(struct session_shm *shm, uint64_t limit)
 static void shm_copy(const struct session_shm *shm, struct agent_shm *to, struct agent_shm *from)
 {
 	shared_set(to->record_until, shared_get(from->record_until));
+	shared_set(to->flight_next, shared_get(from->flight_next));
 	for (unsigned i = 0; i < shm->nrings && ring_known(region_ring(shm, from, i)); i++) {
 		struct agent_ring *old = region_ring(shm, from, i), *new = region_ring(shm, to, i);
 
@@ -426,12 +502,12 @@ static void *shm_twice(void *at, size_t size)
  * before that, because threads give out cells of its tables at once. old: the old memory at another address, or NULL
  * not to keep it.
  */
-static int shm_replace(const struct session_shm *shm, struct agent_shm *made, struct agent_shm *old)
+static int shm_replace(const struct session_shm *shm, struct agent_shm *made, struct agent_shm *old, uint32_t nflight)
 {
 	const size_t size = region_size(shm);
 
 	if (shm->session)
-		shm_fill(shm, made);
+		shm_fill(shm, made, nflight);
 	if (old) {
 		shm_copy(shm, made, old);
 		shared_release(old->moved, 1);
@@ -445,23 +521,34 @@ static int shm_replace(const struct session_shm *shm, struct agent_shm *made, st
 
 int shm_renew(struct session_shm *shm, bool keep)
 {
+	const uint32_t nflight = shm->session ? shm->session->flight : 0;
 	const size_t size = region_size(shm);
+	const struct flight_memory *flight = NULL;
 	struct agent_shm *old = NULL, *made;
-	int fd = shm_file_create(size);
+	int fd = shm_file_create(size + flight_size(nflight));
 
 	if (fd < 0)
 		return fd;
 	made = shm_map(fd, size);
+	if (nflight)
+		flight = flight_memory_map(fd, size, nflight);
 	if (made && keep)
 		old = shm_twice(shm->at, size);
-	if (!made || old == MAP_FAILED || shm_replace(shm, made, old)) {
+	if (!made || (nflight && !flight) || old == MAP_FAILED || shm_replace(shm, made, old, nflight)) {
 		if (made)
 			munmap(made, size);
 		if (old && old != MAP_FAILED)
 			munmap(old, size);
+		if (flight)
+			munmap(flight->at, flight_size(nflight));
 		close(fd);
 		return -ENOMEM;
 	}
+	if (keep && flight && shm->flight && shm->flight->nslots == nflight)
+		memcpy(flight->at, shm->flight->at, flight_size(nflight));
+	flight_replace(shm, flight);
+	if (shm->fd >= 0)
+		close(shm->fd);
 	shm->fd = fd;
 	shm->asked = false;
 	if (shm->session)

@@ -18,11 +18,13 @@ struct session_shm {
 	int fd;                  /* the memfd, in the agent's thread; -1 */
 	int keep;                /* a connection to the keeper, in the agent's thread; -1 */
 	bool asked;              /* a controller has the memfd */
-	uint32_t next_ring;      /* where to begin the search for a ring to take by force */
-	struct vector slots;     /* struct agent_slot: the agent's own copy */
-	struct vector tables;    /* struct region_table *: the agent's own copies (tables.c) */
-	uint32_t ncells;         /* cells of the tables */
-	uint64_t keys_size;      /* bytes for keys that the tables take */
+	/* The memory of the flight recorder; NULL: the session is not one. */
+	const struct flight_memory *flight;
+	uint32_t next_ring;   /* where to begin the search for a ring to take by force */
+	struct vector slots;  /* struct agent_slot: the agent's own copy */
+	struct vector tables; /* struct region_table *: the agent's own copies (tables.c) */
+	uint32_t ncells;      /* cells of the tables */
+	uint64_t keys_size;   /* bytes for keys that the tables take */
 };
 
 /* Returns ring number i of a region whose memory is mapped there. */

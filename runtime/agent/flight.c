@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reads the records of a flight recorder. protocol.h describes it. The region's process goes on writing, or has ended at any
+ * instruction.
+ *
+ *  1. Rings come first. The reader copies the entries from `kept` to `head`. Its thread moves `kept` on before it clears
+ *     entries, so after the copy those from `kept` on are valid. The others are in slots by then, which are read later.
+ *  2. A thread that has reserved more than its record needs moves `head` back. What follows an entry that is not finished
+ *     is therefore valid only if the entry is unchanged after the copy.
+ *  3. Slots have entries with the ring and the position that they had. Those from the position on at which the ring was read
+ *     are skipped, so no record is returned twice.
+ *
+ * All that is read is another process's data, which is checked after it was copied.
+ */
+#include "runtime/agent/flight.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "runtime/record.h"
+
+#define SLOT_ROOM (AGENT_FLIGHT_SLOT - sizeof(struct agent_flight_slot))
+_Static_assert(SLOT_ROOM <= AGENT_RING_SIZE_MIN, "memory for the entries of a ring has room for those of a slot");
+
+/* The entries of a ring or of a slot. */
+struct entries {
+	uint64_t begin; /* the position of the first byte */
+	size_t size;
+	unsigned char *bytes; /* room for those of a ring, and of a slot */
+};
+
+/* What the flight recorder is read into. */
+struct flight_work {
+	const struct mapped_shm *shm;
+	const struct flight_reading *reading;
+	uint64_t now;   /* ns; no record that was copied is later */
+	uint64_t *ring; /* a copy of a ring's memory */
+	struct entries entries;
+	uint64_t read_from[]; /* of each ring: positions from here on were read in the ring */
+};
+
+/* ---- records ---- */
+
+static int record_give(const struct flight_work *w, const struct record *from, size_t words, uint32_t tid,
+                       const char comm[16])
+{
+	const struct flight_reading *r = w->reading;
+	_Alignas(8) unsigned char bytes[RECORD_SIZE_MAX];
+	struct record *record = (struct record *)bytes;
+	struct record_thread thread = { .pid = w->shm->pid, .tid = tid };
+	struct agent_slot slot;
+
+	memcpy(record, from, 8 * words);
+	record_set_words(record, (uint32_t)words);
+	if (record->point >= shm_used(w->shm))
+		return 0;
+	slot = shm_slot(w->shm, record->point);
+	/* The slot has been given to another point since, or has none. */
+	if (slot.attachment == AGENT_NO_ATTACHMENT || !slot.since || slot.since > record->time)
+		return 0;
+	thread.attachment = slot.attachment;
+	memcpy(thread.comm, comm, sizeof(thread.comm));
+	thread.comm[sizeof(thread.comm) - 1] = 0;
+	record->point = slot.point & RECORD_POINT_MASK;
+	record->time = record_clock_to_ns(r->clock, w->shm, record->time, w->now);
+	return r->fn(&thread, record, 8 * words, r->arg);
+}
+
+/* Gives the records among the entries with positions from `from` up to `until`. */
+static int entries_give(struct flight_work *w, uint64_t from, uint64_t until, uint32_t tid, const char comm[16])
+{
+	const struct entries *e = &w->entries;
+
+	/* Times are limited to now, so now has to be after the copy. Else the last records of a thread have one time. */
+	w->now = clock_ns();
+	for (size_t at = 0; at < e->size;) {
+		const struct record *record = (const struct record *)(e->bytes + at);
+		size_t left = (e->size - at) / 8, words = 0;
+		uint64_t word = record->time;
+		int err = 0;
+
+		if (word >= AGENT_WORD_TIME)
+			words = left >= sizeof(*record) / 8 ? record_words(record) : 0;
+		else if (word >= AGENT_WORD_SKIP)
+			words = word - AGENT_WORD_SKIP;
+		else
+			words = word ? word : 1; /* a record that its thread has not finished */
+		if (!words || words > left || (word >= AGENT_WORD_TIME && words < sizeof(*record) / 8))
+			break;
+		if (e->begin + at >= until)
+			break;
+		if (word < AGENT_WORD_SKIP)
+			*w->reading->passed += word != 0;
+		else if (word >= AGENT_WORD_TIME && e->begin + at >= from && words <= RECORD_SIZE_MAX / 8)
+			err = record_give(w, record, words, tid, comm);
+		if (err)
+			return err;
+		at += 8 * words;
+	}
+	return 0;
+}
+
+/* ---- rings ---- */
+
+static size_t ring_bytes(const struct mapped_shm *shm)
+{
+	return (size_t)shm->ring_size + AGENT_RING_SLACK;
+}
+
+static size_t ring_offset(const struct mapped_shm *shm, uint64_t position)
+{
+	return position & (shm->ring_size - 1) & ~7ull;
+}
+
+/*
+ * Copies all of a ring's memory, from the first word to the last. A thread writes the time of a record last, so a copy that
+ * has the time has the whole record.
+ */
+static void ring_copy(const struct mapped_shm *shm, uint32_t ring, uint64_t *to)
+{
+	const uint64_t *from = (const uint64_t *)shm_data(shm, ring);
+
+	for (size_t i = 0; i < ring_bytes(shm) / 8; i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Takes the entries between two positions out of a copy. Ends at one that is not valid, and at one that was not finished and
+ * has changed since, because its thread may have given back what it did not need, and then written there.
+ */
+static void ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t from, uint64_t head)
+{
+	struct entries *to = &w->entries;
+
+	to->begin = from;
+	to->size = 0;
+	while (from != head) {
+		const unsigned char *at = (const unsigned char *)w->ring + ring_offset(w->shm, from);
+		uint64_t word = w->ring[ring_offset(w->shm, from) / 8], left = (head - from) / 8, words;
+
+		if (word >= AGENT_WORD_TIME)
+			words = record_words((const struct record *)at);
+		else if (word >= AGENT_WORD_SKIP)
+			words = word - AGENT_WORD_SKIP;
+		else
+			words = word ? word : 1;
+		if (!words || words > left || words > RECORD_SIZE_MAX / 8)
+			return;
+		if (word < AGENT_WORD_SKIP &&
+		    __atomic_load_n((const uint64_t *)(shm_data(w->shm, ring) + ring_offset(w->shm, from)),
+		                    __ATOMIC_ACQUIRE) != word)
+			return;
+		memcpy(to->bytes + to->size, at, 8 * words);
+		to->size += 8 * words;
+		from += 8 * words;
+	}
+}
+
+/* Reads a ring, and gives its records. Sets w->read_from. */
+static int flight_read_ring(struct flight_work *w, uint32_t ring)
+{
+	const struct agent_ring *header = shm_ring(w->shm, ring);
+	uint64_t kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE), head;
+	uint32_t tid;
+	char comm[16];
+
+	w->read_from[ring] = kept;
+	if (!shm_ring_is_used(w->shm, ring))
+		return 0;
+	head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
+	tid = __atomic_load_n(&header->tid, __ATOMIC_RELAXED);
+	memcpy(comm, header->comm, sizeof(comm));
+	ring_copy(w->shm, ring, w->ring);
+	kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE);
+	w->read_from[ring] = kept;
+	/* The thread may have dropped all of these meanwhile. */
+	if (head - kept > w->shm->ring_size || (head | kept) & 7)
+		return 0;
+	ring_take_entries(w, ring, kept, head);
+	return entries_give(w, kept, head, tid, comm);
+}
+
+/* ---- slots ---- */
+
+static uint64_t slot_number(uint64_t turn)
+{
+	return turn / 2 - 1;
+}
+
+/*
+ * Copies the slot that was taken with that number. Returns 1, 0 if it does not have that number yet or was passed over,
+ * -1 if it was taken again.
+ */
+static int slot_copy(const struct agent_flight_slot *slot, uint64_t number, struct agent_flight_slot *head,
+                     struct entries *to)
+{
+	uint64_t turn = __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE);
+	uint64_t described = __atomic_load_n(&slot->described, __ATOMIC_ACQUIRE);
+
+	if (!turn || slot_number(turn) != number)
+		return turn && slot_number(turn) > number ? -1 : 0;
+	if (described != (turn & ~1ull))
+		return 0;
+	to->size = __atomic_load_n(&slot->used, __ATOMIC_ACQUIRE);
+	memcpy(head, slot, sizeof(*head));
+	to->begin = head->begin;
+	if (to->size > SLOT_ROOM || to->size & 7)
+		return 0;
+	memcpy(to->bytes, slot + 1, to->size);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return (__atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE) & ~1ull) == described ? 1 : -1;
+}
+
+struct slot_turn {
+	uint64_t number;
+	uint32_t slot;
+};
+
+/* Orders the newest first. */
+static int slot_turn_compare(const void *a, const void *b)
+{
+	uint64_t x = ((const struct slot_turn *)a)->number, y = ((const struct slot_turn *)b)->number;
+
+	return (x < y) - (x > y);
+}
+
+/*
+ * Reads the slots from the newest to the oldest. Threads overwrite the oldest slot first, but pass over one that a thread
+ * writes to, however old it is. So the reader ends at the first slot that is taken again, and has all records of a thread
+ * from some time on.
+ */
+static int flight_read_slots(struct flight_work *w)
+{
+	const struct mapped_shm *shm = w->shm;
+	uint64_t next = shm->flight_slots ? __atomic_load_n(&shm->header->flight_next, __ATOMIC_ACQUIRE) : 0;
+	struct slot_turn *turns = calloc(shm->flight_slots + (size_t)1, sizeof(*turns));
+	size_t n = 0;
+	int err = 0;
+
+	if (!turns)
+		return error_nomem();
+	/* Slots that were never used are not read, because that would allocate their pages. */
+	for (uint32_t i = 0; i < shm->flight_slots && i < next; i++) {
+		uint64_t turn = __atomic_load_n(&shm_flight_slot(shm, i)->turn, __ATOMIC_ACQUIRE);
+
+		if (turn)
+			turns[n++] = (struct slot_turn){ slot_number(turn), i };
+	}
+	qsort(turns, n, sizeof(*turns), slot_turn_compare);
+	for (size_t i = 0; i < n && !err; i++) {
+		struct agent_flight_slot head;
+		int copied = slot_copy(shm_flight_slot(shm, turns[i].slot), turns[i].number, &head, &w->entries);
+
+		if (copied < 0)
+			break;
+		if (copied && head.ring < shm->nrings)
+			err = entries_give(w, head.begin, w->read_from[head.ring], head.tid, head.comm);
+	}
+	free(turns);
+	return err;
+}
+
+int flight_read(const struct mapped_shm *shm, const struct flight_reading *reading)
+{
+	struct flight_work *w = calloc(1, sizeof(*w) + shm->nrings * sizeof(*w->read_from));
+	int err = 0;
+
+	if (!w)
+		return error_nomem();
+	w->shm = shm;
+	w->reading = reading;
+	w->ring = malloc(ring_bytes(shm));
+	w->entries.bytes = malloc(ring_bytes(shm));
+	if (!w->ring || !w->entries.bytes)
+		err = error_nomem();
+	for (uint32_t i = 0; i < shm->nrings && !err; i++)
+		err = flight_read_ring(w, i);
+	if (!err)
+		err = flight_read_slots(w);
+	free(w->entries.bytes);
+	free(w->ring);
+	free(w);
+	return err;
+}

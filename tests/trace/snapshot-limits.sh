@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A flight recorder keeps its records in a process whose address space is limited, before or after arming, and with sampling.
+. tests/lib.sh
+. tests/trace/lib.sh
+need prlimit
+
+AGENT=$B/lib/libprobepoint-agent.so
+[ -e "$AGENT" ] || skip "no agent was built"
+LIMIT=$((1000 << 20)) # less than a region takes without a limit
+
+records() { # WHAT: checks a snapshot of a program that does not hit meanwhile
+	snapshot "$T/records"
+	whole "$1" "$T/records"
+	tails "$1" "$T/records" 3
+	want "$1: lost" 0 "$(counted lost)"
+	want "$1: overwritten" $(($(counted recorded) - $(wc -l <"$T/records"))) "$(counted overwritten)"
+}
+
+for order in before after; do
+	begin 3 env LD_PRELOAD="$AGENT"
+	[ $order = after ] || prlimit --pid $pid --as=$LIMIT
+	expect 0 probe-enable -q -s $S -b agent --string arg3 --flight-recorder=2M -p $pid 'recorder:*'
+	[ $order = before ] || prlimit --pid $pid --as=$LIMIT
+	# The agent unmaps rings that were never taken.
+	for ((i = 0; i < 600; i++)); do
+		[ "$(awk '/^VmSize/ { print $2 }' /proc/$pid/status)" -ge $((LIMIT >> 10)) ] || break
+		sleep 0.1
+	done
+	say "run 10000"
+	say "run 10000"
+	records "a limit $order arming"
+	finish
+	records "a limit $order arming, at the end"
+	expect 0 probe-disable -q -s $S
+done
+
+begin 3 env LD_PRELOAD="$AGENT"
+for b in agent kernel; do
+	[ $b = agent ] || [ "$(id -u)" = 0 ] || continue
+	expect 0 probe-enable -q -s $S-$b -b $b --every 10 --flight-recorder=1M -p $pid recorder:hit
+done
+say "run 1000"
+for b in agent kernel; do
+	[ $b = agent ] || [ "$(id -u)" = 0 ] || continue
+	want "$b, --every: recorded and unsampled" "[300,2700]" \
+		"$(probe-stat --json -s $S-$b | jq -c '.probes[0] | [.recorded, .unsampled]')"
+	want "$b, --every: records" 300 "$(probe-trace -q --json --snapshot -s $S-$b | wc -l)"
+	expect 0 probe-disable -q -s $S-$b
+done
+finish
+exit 0
