@@ -126,6 +126,7 @@ bool packets_layout(const char *metadata, struct packet_layout *layout)
 	    !strstr(metadata, packet_header) || !layout_read_uuid(metadata, layout) ||
 	    !layout_read_classes(metadata, layout))
 		return false;
+	sscanf(clock, "\nclock {\n\tname = monotonic;\n\tuuid = \"%36[0-9a-f-]\";", layout->clock);
 	clock = strstr(clock, "offset_s = ");
 	if (!clock || sscanf(clock, "offset_s = %lld;\n\toffset = %lld;", &seconds, &ns) != 2 || ns < 0 ||
 	    ns >= 1000000000 || llabs(seconds) > TIME_MOST / 2000000000)

@@ -83,21 +83,21 @@ static struct argument_stats *probe_argument(struct probe_stats *probe, const ch
 	return &probe->arguments[probe->narguments++];
 }
 
-static void argument_add_number(struct argument_stats *argument, double number)
+static void argument_add_number(struct argument_stats *argument, long double number)
 {
 	if (!argument->numbers++ || number < argument->min)
 		argument->min = number;
 	if (argument->numbers == 1 || number > argument->max)
 		argument->max = number;
-	argument->sum += number;
+	argument->sum += (double)number;
 }
 
 static void argument_add(struct argument_stats *argument, const struct report_value *value, struct top_budget *budget)
 {
 	top_add(&argument->top, value, budget);
 	switch (value->kind) {
-	case VALUE_SIGNED: argument_add_number(argument, (double)value->i); break;
-	case VALUE_UNSIGNED: argument_add_number(argument, (double)value->u); break;
+	case VALUE_SIGNED: argument_add_number(argument, value->i); break;
+	case VALUE_UNSIGNED: argument_add_number(argument, value->u); break;
 	case VALUE_REAL: argument_add_number(argument, value->d); break;
 	case VALUE_HEX:
 	case VALUE_TEXT:
