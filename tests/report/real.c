@@ -3,7 +3,9 @@
  * Threads with recursive calls, which log what a trace must contain: the arguments of each call, and times before and after
  * its entry and its return. Standard output has a line of JSON for each call.
  *
- * usage: real ROUNDS PAUSE    sleeps PAUSE us after each round
+ * usage: real ROUNDS PAUSE [STORM]
+ *
+ * A thread sleeps PAUSE us after ten rounds. Before that, it does STORM rounds as fast as it can, and sleeps 2 s.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -36,7 +38,7 @@ struct thread {
 };
 
 static _Thread_local struct thread *self;
-static int rounds, pause_us;
+static int rounds, pause_us, storm;
 static const char *texts[] = { "", "plain", "caf\xc3\xa9", "quote\"\\", NULL, NULL };
 static const enum colour colours[] = { RED, GREEN, BLUE };
 
@@ -98,14 +100,16 @@ static void *run(void *arg)
 	self = arg;
 	self->tid = gettid();
 	snprintf(self->comm, sizeof(self->comm), self->number ? "busy thread %d" : "real", self->number);
-	for (int i = 0; i < (self->number ? rounds : 2); i++) {
+	for (int i = 0; i < (self->number ? storm + rounds : 2); i++) {
+		if (i && i == storm)
+			sleep(2);
 		if (i == rounds / 2 && self->number == 2)
 			strcpy(self->comm, "renamed");
 		prctl(PR_SET_NAME, self->comm);
 		outer = call_begin("work", DEPTH, i % 6);
 		work(self->calls[outer].id, DEPTH, texts[i % 6], i % 2, 'A', GREEN, 1);
 		self->calls[outer].after_return = now();
-		if (pause_us && i % 10 == 9)
+		if (pause_us && i >= storm && i % 10 == 9)
 			usleep((unsigned)pause_us);
 	}
 	return NULL;
@@ -117,15 +121,16 @@ int main(int argc, char **argv)
 	pthread_t ids[THREADS];
 	static char cut[301];
 
-	if (argc != 3)
+	if (argc < 3)
 		return 2;
 	rounds = atoi(argv[1]);
 	pause_us = atoi(argv[2]);
+	storm = argc > 3 ? atoi(argv[3]) : 0;
 	memset(cut, 'x', sizeof(cut) - 1);
 	texts[5] = cut;
 	for (int i = 0; i < THREADS; i++) {
 		threads[i].number = i;
-		threads[i].calls = calloc((size_t)(rounds + 2) * (2 * DEPTH + 1), sizeof(*threads[i].calls));
+		threads[i].calls = calloc((size_t)(rounds + storm + 2) * (2 * DEPTH + 1), sizeof(*threads[i].calls));
 		if (!threads[i].calls || (i && pthread_create(&ids[i], NULL, run, &threads[i])))
 			return 1;
 	}

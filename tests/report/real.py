@@ -74,7 +74,7 @@ for tid, name, args, begin, end, result, status in found:
         check("%s: result" % call, call["result"], result)
         if not call["return"][0] <= end <= call["return"][1]:
             sys.exit("%s ended at %d" % (call, end))
-if not statuses[None] and not lossy:
+if not statuses[None]:
     sys.exit("no call is certain")
 if not lossy:
     check("statuses", {None: len(calls)}, dict(statuses))

@@ -20,7 +20,7 @@ fi
 reported() {
 	local backend=$1 dir=$T/$1-$2 rounds=$3 pause=$4 more=()
 	shift 4
-	probe-trace -b "$backend" -o "$dir" "$@" 'real:*' -- "$T/real" "$rounds" "$pause" >"$dir.log" 2>"$dir.err" ||
+	probe-trace -b "$backend" -o "$dir" "$@" 'real:*' -- "$T/real" "$rounds" "$pause" "${storm-0}" >"$dir.log" 2>"$dir.err" ||
 		fail "probe-trace: $(cat "$dir.err")"
 	expect 0 probe-report --json --perfetto="$dir.chrome" --html="$dir.html" "$dir"
 	echo "$out" >"$dir.json"
@@ -40,13 +40,24 @@ $(jq .lost "$dir.json") records were lost*
 real:work__entry *$(jq '.probes[] | select(.probe == "real:work__entry") | .records' "$dir.json") *" "$out"
 }
 
+# measured BACKEND NAME FUNCTION OPTION...: traces calls whose returns have their duration.
+measured() {
+	local dir=$T/$1-$2 backend=$1 function=$3
+	shift 3
+	probe-trace -b "$backend" -o "$dir" "$@" -- "$T/real" 40 3000 >"$dir.log" 2>"$dir.err" || fail "probe-trace: $(cat "$dir.err")"
+	expect 0 probe-report --json --perfetto="$dir.chrome" "$dir"
+	echo "$out" >"$dir.json"
+	out=$(python3 tests/report/measured.py "$dir.log" "$dir.chrome" "$dir.json" "$function" 2>&1) || fail "$dir: $out"
+	echo "$backend: $out"
+}
+
 for backend in $backends; do
 	expect 0 probe-trace -q --json -b "$backend" 'real:*' -- "$T/real" 40 3000
 	grep '^{"time"' <<<"$out" >"$T/$backend.records"
 	reported "$backend" whole 40 3000
 	[ "$(find "$T/$backend-whole" -name 'stream_*' ! -name '*.idx' | wc -l)" -ge 2 ] || fail "$backend: no thread has a stream"
 	rm "$T/$backend.records"
-	reported "$backend" parts 1200 3000 --max-size 1M
+	reported "$backend" parts 900 3000 --max-size 1M
 	[ "$(find "$T/$backend-parts" -name 'part-*' | wc -l)" -ge 2 ] || fail "$backend: there is one part only"
 	# The time of day is adjusted between two parts.
 	cp -r "$T/$backend-parts" "$T/stepped"
@@ -55,4 +66,10 @@ for backend in $backends; do
 	probe-report --json "$T/stepped" | jq .calls >"$T/stepped.calls"
 	jq .calls "$T/$backend-parts.json" | cmp - "$T/stepped.calls" || fail "the time of day changes durations"
 	rm -r "$T/stepped"
+	# The program does not pause at first, and the buffers are small.
+	storm=800 reported "$backend" lossy 100 5000 --buffer 64K
+	[ "$(jq .lost "$T/$backend-lossy.json")" -gt 0 ] || fail "$backend: nothing is lost"
+	[ "$(jq '[.calls[].uncertain] | add' "$T/$backend-lossy.json")" -gt 0 ] || fail "$backend: all calls are certain"
+	measured "$backend" latency real:work --latency real:work__entry real:work__return
+	[ "$backend" = agent ] || measured "$backend" pairs func:work func:work func:work%return
 done
