@@ -175,7 +175,7 @@ static bool process_is(const void *names, uint32_t i, const void *arg)
 	return process->pid == key->pid && !strcmp(process->host, key->host);
 }
 
-static bool thread_is(const void *names, uint32_t i, const void *arg)
+static bool thread_has_key(const void *names, uint32_t i, const void *arg)
 {
 	const struct report_thread *thread = ((const struct report_names *)names)->threads[i];
 	const struct thread_key *key = arg;
@@ -224,17 +224,17 @@ struct report_thread *names_thread(struct report_names *names, const char *host,
 	uint64_t hash;
 	uint32_t i;
 
-	if (names->last && thread_is(names, names->last->index, &key)) {
+	if (names->last && thread_has_key(names, names->last->index, &key)) {
 		thread_name(names->last, comm);
 		return names->last;
 	}
 	hash = table_hash(&pid, sizeof(pid)) * 31 + table_hash(&tid, sizeof(tid)) + table_hash(host, strlen(host));
-	i = table_find(&names->by_thread, hash, thread_is, names, &key);
+	i = table_find(&names->by_thread, hash, thread_has_key, names, &key);
 	if (i == REPORT_NONE && names->nthreads >= THREADS_MAX) {
 		other = true;
 		key = (struct thread_key){ "", -1, -1 };
 		hash = 0;
-		i = table_find(&names->by_thread, hash, thread_is, names, &key);
+		i = table_find(&names->by_thread, hash, thread_has_key, names, &key);
 	}
 	if (i == REPORT_NONE) {
 		struct report_process *process = names_process(names, &key);

@@ -93,7 +93,8 @@ static void argument_add_number(struct argument_stats *argument, long double num
 	argument->sum += (double)number;
 }
 
-static void argument_add(struct argument_stats *argument, const struct report_value *value, struct top_budget *budget)
+static void argument_stats_add(struct argument_stats *argument, const struct report_value *value,
+                               struct top_budget *budget)
 {
 	top_add(&argument->top, value, budget);
 	switch (value->kind) {
@@ -126,7 +127,7 @@ static void stats_record(void *state, const struct report_record *record)
 		struct argument_stats *argument = probe_argument(probe, record->values[i].name, i);
 
 		if (argument)
-			argument_add(argument, &record->values[i], &stats->budget);
+			argument_stats_add(argument, &record->values[i], &stats->budget);
 	}
 }
 

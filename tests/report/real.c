@@ -22,7 +22,7 @@
 enum { DEPTH = 5, THREADS = 4 };
 enum colour { RED = -1, GREEN, BLUE = 7 };
 
-struct call {
+struct logged_call {
 	char comm[16];
 	const char *function;
 	long id, result;
@@ -33,7 +33,7 @@ struct call {
 struct thread {
 	int number, tid;
 	char comm[16];
-	struct call *calls;
+	struct logged_call *calls;
 	size_t ncalls, room;
 };
 
@@ -52,7 +52,7 @@ static int64_t now(void)
 
 static size_t call_begin(const char *function, int n, int text)
 {
-	struct call *call = &self->calls[self->ncalls];
+	struct logged_call *call = &self->calls[self->ncalls];
 
 	memcpy(call->comm, self->comm, sizeof(call->comm));
 	call->function = function;
@@ -65,7 +65,7 @@ static size_t call_begin(const char *function, int n, int text)
 
 __attribute__((noipa)) long leaf(long id, double real)
 {
-	struct call *call = &self->calls[id % 1000000];
+	struct logged_call *call = &self->calls[id % 1000000];
 
 	call->after_entry = now();
 	call->result = id + (real > 1e9);
@@ -73,9 +73,10 @@ __attribute__((noipa)) long leaf(long id, double real)
 	return call->result;
 }
 
-__attribute__((noipa)) long work(long id, int n, const char *text, bool flag, char letter, enum colour colour, uint64_t big)
+__attribute__((noipa)) long work(long id, int n, const char *text, bool flag, char letter, enum colour colour,
+                                 uint64_t big)
 {
-	struct call *call = &self->calls[id % 1000000];
+	struct logged_call *call = &self->calls[id % 1000000];
 
 	call->after_entry = now();
 	if (n) {
@@ -139,12 +140,14 @@ int main(int argc, char **argv)
 		pthread_join(ids[i], NULL);
 	for (int i = 0; i < THREADS; i++)
 		for (size_t j = 0; j < threads[i].ncalls; j++) {
-			const struct call *call = &threads[i].calls[j];
+			const struct logged_call *call = &threads[i].calls[j];
 
 			printf("{\"pid\":%d,\"tid\":%d,\"comm\":\"%s\",\"function\":\"real:%s\",\"id\":%ld,\"n\":%d,\"text\":%d,"
-			       "\"result\":%ld,\"entry\":[%" PRId64 ",%" PRId64 "],\"return\":[%" PRId64 ",%" PRId64 "]}\n",
-			       getpid(), threads[i].tid, call->comm, call->function, call->id, call->n, call->text, call->result,
-			       call->before_entry, call->after_entry, call->before_return, call->after_return);
+			       "\"result\":%ld,\"entry\":[%" PRId64 ",%" PRId64 "],\"return\":[%" PRId64 ",%" PRId64
+			       "]}\n",
+			       getpid(), threads[i].tid, call->comm, call->function, call->id, call->n, call->text,
+			       call->result, call->before_entry, call->after_entry, call->before_return,
+			       call->after_return);
 		}
 	return 0;
 }
