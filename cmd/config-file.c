@@ -76,7 +76,10 @@ enum status config_read(struct config *config, const char *path, struct options 
 		close(fd);
 	if (bytes && !config->real_path)
 		config_error(config, (struct config_place){ 0, 0 }, "%s", strerror(errno));
-	if (bytes && config->real_path)
+	/* The labels of what the file arms consist of lines (config-armed.c). */
+	if (bytes && config->real_path && strchr(config->real_path, '\n'))
+		config_error(config, (struct config_place){ 0, 0 }, "the path contains a newline; rename the file");
+	else if (bytes && config->real_path)
 		status = config_parse(config, bytes, size) ? STATUS_DONE : STATUS_USAGE;
 	free(bytes);
 	return status;

@@ -15,7 +15,7 @@ static const char *const state_names[] = {
 
 enum { BUILD_ID_SHOWN = 12 };
 
-static void row_put(FILE *out, const struct config_row *row, bool verbose)
+static void config_row_put(FILE *out, const struct config_row *row, bool verbose)
 {
 	const int id = verbose ? 64 : BUILD_ID_SHOWN;
 
@@ -76,7 +76,7 @@ void config_report(struct config *config, const struct config_result *result, bo
 		for (size_t i = 0; i < result->n && !o->quiet; i++)
 			if (!only_changes ||
 			    (result->rows[i].state != CONFIG_SAME && result->rows[i].state != CONFIG_OLD))
-				row_put(stdout, &result->rows[i], o->verbose);
+				config_row_put(stdout, &result->rows[i], o->verbose);
 		if (check)
 			ui_info(o, "%s: valid; %zu change%s", config->path, result->changes,
 			        ui_plural(result->changes));

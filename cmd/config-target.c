@@ -17,6 +17,7 @@
 
 #include "cmd/alloc.h"
 #include "cmd/config.h"
+#include "cmd/process-stat.h"
 
 /* ---- control groups ---- */
 
@@ -80,35 +81,6 @@ static char *service_cgroup(const char *service)
 
 /* ---- processes ---- */
 
-/* Returns the start time of a process, 0 if there is none. Sets comm. */
-static uint64_t process_read(pid_t pid, char comm[32])
-{
-	char path[32], text[1024], *at, *end;
-	uint64_t start = 0;
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	n = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[n] = 0;
-	at = strchr(text, '(');
-	end = strrchr(text, ')');
-	if (!at || !end || end < at)
-		return 0;
-	*end = 0;
-	snprintf(comm, 32, "%s", at + 1);
-	at = end + 1;
-	for (unsigned field = 2; at && field < 22; field++) /* the start time is field 22 */
-		at = strchr(at + 1, ' ');
-	if (at)
-		start = strtoull(at, NULL, 10);
-	return start;
-}
-
 /* Returns whether the glob matches the program's path, if it has a slash, or else the process's name. */
 static bool process_matches(pid_t pid, const char *glob, const char *comm)
 {
@@ -136,8 +108,8 @@ static void processes_find(const char *glob, void (*fn)(pid_t pid, uint64_t star
 
 	while (proc && (entry = readdir(proc)) != NULL) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		char comm[32];
-		uint64_t start = pid > 0 && pid != getpid() ? process_read(pid, comm) : 0;
+		char comm[PROCESS_COMM];
+		uint64_t start = pid > 0 && pid != getpid() ? process_stat_start(pid, comm) : 0;
 
 		if (start && process_matches(pid, glob, comm))
 			fn(pid, start, arg);
@@ -184,7 +156,11 @@ static void finding_add_file(struct finding *f, const char *path, bool is_glob)
 	struct pp_image *image;
 	char *missing = NULL, *build_id = NULL;
 
-	if (pp_image_open_matching(path, none, 1, PP_IMAGE_COUNTS, &image)) {
+	/* The label of what is armed consists of lines (config-armed.c). Any user may create such a file below a glob. */
+	if (strchr(path, '\n')) {
+		missing = xasprintf("'%s': the path contains a newline", path);
+		is_glob = false;
+	} else if (pp_image_open_matching(path, none, 1, PP_IMAGE_COUNTS, &image)) {
 		missing = xstrdup(pp_error());
 	} else {
 		build_id = xstrdup(pp_image_build_id(image));

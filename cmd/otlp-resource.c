@@ -12,6 +12,7 @@
 
 #include "cmd/alloc.h"
 #include "cmd/otlp.h"
+#include "cmd/process-stat.h"
 
 enum { RESOURCES_MAX = 4096, CHECK_S = 1 };
 
@@ -65,26 +66,6 @@ static time_t seconds_now(void)
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return now.tv_sec;
-}
-
-/* Returns the start time of a process, 0 if it has ended. */
-static uint64_t process_start(pid_t pid)
-{
-	char path[32], text[1024], *at;
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	n = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[n] = 0;
-	at = strrchr(text, ')');
-	for (unsigned field = 2; at && field < 22; field++) /* the start time is field 22 */
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at, NULL, 10) : 0;
 }
 
 /* Adds the program's path and build-id. Returns the path's last component, or NULL. The caller frees it. */
@@ -178,7 +159,7 @@ json_object *otlp_resource(struct otlp_resources *resources, pid_t pid, const ch
 
 	if (resource->object && (!pid || now < resource->checked + CHECK_S))
 		return resource->object;
-	start = pid ? process_start(pid) : 0;
+	start = pid ? process_stat_start(pid, NULL) : 0;
 	resource->checked = now;
 	/* A process that has ended keeps what was known of it. */
 	if (resource->object && (!start || start == resource->start))

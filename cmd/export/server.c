@@ -63,8 +63,9 @@ struct http_connection {
 
 struct server {
 	struct MHD_Daemon *daemon;
-	pthread_mutex_t lock; /* of waiting, connections and users of documents, which both threads use */
+	pthread_mutex_t lock; /* of waiting, ending, connections and users of documents, which both threads use */
 	struct http_request *waiting;
+	bool ending; /* no request may wait any more */
 	struct http_connection connections[CONNECTIONS_MAX];
 	int wake; /* an eventfd */
 	/* The rest belongs to the thread that talks with the reader. */
@@ -162,8 +163,13 @@ static mhd_result request_wait(struct server *s, struct MHD_Connection *connecti
 	request->connection = connection;
 	request->format =
 		accept_choose(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
-	*state = request;
 	pthread_mutex_lock(&s->lock);
+	if (s->ending) {
+		pthread_mutex_unlock(&s->lock);
+		free(request);
+		return connection_reply(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "the exporter ends\n");
+	}
+	*state = request;
 	request->next = s->waiting;
 	s->waiting = request;
 	MHD_suspend_connection(connection);
@@ -418,6 +424,10 @@ int server_run(int listener, int reader, int signals)
 		return STATUS_FAILED;
 	}
 	status = server_loop(&s, signals);
+	/* libmicrohttpd aborts if a connection is suspended when it is stopped. */
+	pthread_mutex_lock(&s.lock);
+	s.ending = true;
+	pthread_mutex_unlock(&s.lock);
 	waiting_refuse(&s, EXPORT_FORMATS, "the exporter ends\n");
 	MHD_stop_daemon(s.daemon);
 	return status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/report/packets.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +9,11 @@
 #include <unistd.h>
 
 #include "cmd/report/grow.h"
+#include "cmd/signals.h"
 
 enum { PAGE = 4096, MAGIC_BYTES = 4, HEADER_BYTES = 24, HEADER_MOST = 256, CONTEXT_MOST = 4096 };
+/* No packet of probepoint is larger. The copy of a damaged trace would fill the disk with huge ones that are mostly a hole. */
+enum { PACKET_MOST = 1 << 20 };
 
 #define PACKET_MAGIC 0xc1fc1fc1u
 #define TIME_MOST (INT64_C(1) << 62)
@@ -187,12 +191,23 @@ static uint64_t packet_check(const struct packet_layout *layout, int fd, off_t a
 	size = number_at(bytes, (*class)->size);
 	begin = number_at(bytes, (*class)->begin);
 	end = number_at(bytes, (*class)->end);
-	if (content > size || size % 8 || content < 8 * (*class)->header || size / 8 > (uint64_t)(file - at) ||
-	    begin > end || end > (uint64_t)TIME_MOST)
+	if (content > size || size % 8 || size / 8 > PACKET_MOST || content < 8 * (*class)->header ||
+	    size / 8 > (uint64_t)(file - at) || begin > end || end > (uint64_t)TIME_MOST)
 		return 0;
 	times->begin = (int64_t)begin + layout->offset;
 	times->end = (int64_t)end + layout->offset;
 	return size / 8;
+}
+
+/* Returns where to look for the next packet after a damaged page. A hole contains none, and can be very large. */
+static off_t page_next(int fd, off_t at, off_t file)
+{
+	off_t data = at + PAGE < file ? lseek(fd, at + PAGE, SEEK_DATA) : file;
+
+	if (data < 0)
+		data = errno == ENXIO ? file : at + PAGE;
+	data -= data < file ? data % PAGE : 0;
+	return data > at ? data : at + PAGE;
 }
 
 size_t packets_check(const struct packet_layout *layout, int fd, off_t file, struct packet_part **parts)
@@ -203,7 +218,7 @@ size_t packets_check(const struct packet_layout *layout, int fd, off_t file, str
 	int64_t before = INT64_MIN;
 
 	*parts = NULL;
-	for (off_t at = 0; at < file;) {
+	for (off_t at = 0; at < file && !interrupted;) {
 		struct packet_part part = { .from = at };
 		uint64_t size = packet_check(layout, fd, at, file, &class, &part);
 
@@ -211,7 +226,7 @@ size_t packets_check(const struct packet_layout *layout, int fd, off_t file, str
 		part.is_good = size && part.begin >= before && (!first || class == first);
 		if (part.is_good)
 			first = class;
-		part.to = part.is_good ? at + (off_t)size : at + PAGE < file ? at + PAGE : file;
+		part.to = part.is_good ? at + (off_t)size : page_next(fd, at, file);
 		at = part.to;
 		if (!part.is_good) {
 			part.begin = before;

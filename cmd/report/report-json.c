@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/report/report-json.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "cmd/alloc.h"
@@ -75,14 +76,14 @@ static json_object *json_top_value(const struct top_value *value)
 	return row;
 }
 
-/* Makes an integer if the number is one of 64 bits. */
-static json_object *json_number(long double number)
+/* Returns the least or the largest value. */
+static json_object *json_extreme(const struct argument_stats *argument, const struct report_value *value)
 {
-	if (number >= 0 && number < 0x1p64L && (long double)(uint64_t)number == number)
-		return json_uint((uint64_t)number);
-	if (number < 0 && number >= -0x1p63L && (long double)(int64_t)number == number)
-		return json_int((int64_t)number);
-	return json_double((double)number);
+	if (argument->numbers == argument->nans)
+		return json_double(NAN);
+	return value->kind == VALUE_SIGNED     ? json_int(value->i)
+	       : value->kind == VALUE_UNSIGNED ? json_uint(value->u)
+	                                       : json_double(value->d);
 }
 
 static json_object *json_argument(const struct argument_stats *argument)
@@ -93,8 +94,8 @@ static json_object *json_argument(const struct argument_stats *argument)
 	json_add_text(row, "name", argument->name);
 	json_add_uint(row, "count", argument->top.total);
 	if (argument->numbers) {
-		json_add(row, "min", json_number(argument->min));
-		json_add(row, "max", json_number(argument->max));
+		json_add(row, "min", json_extreme(argument, &argument->min));
+		json_add(row, "max", json_extreme(argument, &argument->max));
 		json_add_double(row, "average", argument->sum / (double)argument->numbers);
 	}
 	for (size_t i = 0; i < argument->top.n; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/report/stats.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,27 +85,45 @@ static struct argument_stats *probe_argument(struct probe_stats *probe, const ch
 	return &probe->arguments[probe->narguments++];
 }
 
-static void argument_add_number(struct argument_stats *argument, long double number)
+static double value_number(const struct report_value *value)
 {
-	if (!argument->numbers++ || number < argument->min)
-		argument->min = number;
-	if (argument->numbers == 1 || number > argument->max)
-		argument->max = number;
-	argument->sum += (double)number;
+	return value->kind == VALUE_SIGNED     ? (double)value->i
+	       : value->kind == VALUE_UNSIGNED ? (double)value->u
+	                                       : value->d;
+}
+
+/* Compares numbers of one argument. A double does not have all integers of 64 bits. */
+static bool value_is_less(const struct report_value *a, const struct report_value *b)
+{
+	if (a->kind != b->kind || a->kind == VALUE_REAL)
+		return value_number(a) < value_number(b);
+	return a->kind == VALUE_SIGNED ? a->i < b->i : a->u < b->u;
+}
+
+static void argument_stats_add_number(struct argument_stats *argument, const struct report_value *value)
+{
+	double number = value_number(value);
+
+	argument->numbers++;
+	argument->sum += number;
+	if (isnan(number)) {
+		argument->nans++;
+		return;
+	}
+	if (argument->numbers - argument->nans == 1)
+		argument->min = argument->max = *value;
+	if (value_is_less(value, &argument->min))
+		argument->min = *value;
+	if (value_is_less(&argument->max, value))
+		argument->max = *value;
 }
 
 static void argument_stats_add(struct argument_stats *argument, const struct report_value *value,
                                struct top_budget *budget)
 {
 	top_add(&argument->top, value, budget);
-	switch (value->kind) {
-	case VALUE_SIGNED: argument_add_number(argument, value->i); break;
-	case VALUE_UNSIGNED: argument_add_number(argument, value->u); break;
-	case VALUE_REAL: argument_add_number(argument, value->d); break;
-	case VALUE_HEX:
-	case VALUE_TEXT:
-	case VALUE_FAULT: break;
-	}
+	if (value->kind == VALUE_SIGNED || value->kind == VALUE_UNSIGNED || value->kind == VALUE_REAL)
+		argument_stats_add_number(argument, value);
 }
 
 static void stats_record(void *state, const struct report_record *record)

@@ -22,9 +22,9 @@ struct argument_stats {
 	char *name;
 	struct top top;
 	/* For arguments that are numbers: */
-	uint64_t numbers;
+	uint64_t numbers, nans; /* nans: of the numbers, those that are not a number, and so have no order */
 	double sum;
-	long double min, max; /* hold all integers of 64 bits */
+	struct report_value min, max; /* the exact values */
 };
 
 struct probe_stats {

@@ -321,18 +321,16 @@ static void text_put_value(FILE *out, const struct top_value *value)
 	}
 }
 
-/* Prints an integer of 64 bits exactly, another number with as many digits as distinguish it. */
-static void text_put_number(FILE *out, long double number)
+static void text_extreme(char buffer[32], const struct argument_stats *argument, const struct report_value *value)
 {
-	char digits[32];
-
-	json_format_double(digits, (double)number);
-	if (number >= 0 && number < 0x1p64L && (long double)(uint64_t)number == number)
-		fprintf(out, "%" PRIu64, (uint64_t)number);
-	else if (number < 0 && number >= -0x1p63L && (long double)(int64_t)number == number)
-		fprintf(out, "%" PRId64, (int64_t)number);
+	if (argument->numbers == argument->nans)
+		snprintf(buffer, 32, "nan");
+	else if (value->kind == VALUE_SIGNED)
+		snprintf(buffer, 32, "%" PRId64, value->i);
+	else if (value->kind == VALUE_UNSIGNED)
+		snprintf(buffer, 32, "%" PRIu64, value->u);
 	else
-		fputs(digits, out);
+		json_format_double(buffer, value->d);
 }
 
 static void text_put_argument(FILE *out, const char *probe, const struct argument_stats *argument, bool all)
@@ -347,11 +345,12 @@ static void text_put_argument(FILE *out, const char *probe, const struct argumen
 	putc(' ', out);
 	escape_put(out, argument->name);
 	if (argument->numbers) {
-		fputs(": ", out);
-		text_put_number(out, argument->min);
-		fputs(" to ", out);
-		text_put_number(out, argument->max);
-		fprintf(out, ", average %.6g", argument->sum / (double)argument->numbers);
+		char least[32], most[32], average[32];
+
+		text_extreme(least, argument, &argument->min);
+		text_extreme(most, argument, &argument->max);
+		snprintf(average, sizeof(average), "%.6g", argument->sum / (double)argument->numbers);
+		fprintf(out, ": %s to %s, average %s", least, most, average);
 	}
 	putc('\n', out);
 	for (size_t i = 0; i < shown; i++) {

@@ -143,7 +143,7 @@ static void keeper_drop(struct keeper *keeper, size_t i)
 static bool keeper_settle_region(struct keeper *keeper, size_t i)
 {
 	const struct kept_region *k = &keeper->regions[i];
-	bool moved = shm_has_moved(&k->shm);
+	bool mapped, moved;
 
 	if (k->conn >= 0)
 		return true;
@@ -151,7 +151,10 @@ static bool keeper_settle_region(struct keeper *keeper, size_t i)
 		keeper_drop(keeper, i);
 		return true;
 	}
-	if (!moved && !region_process_ended(k) && region_is_mapped(k))
+	mapped = !region_process_ended(k) && region_is_mapped(k);
+	/* `moved` is read last, because an agent sets it before it unmaps the region. */
+	moved = shm_has_moved(&k->shm);
+	if (!moved && mapped)
 		return false;
 	/* The process may have ended meanwhile. */
 	if (!moved && region_process_ended(k))

@@ -132,7 +132,7 @@ static int thread_put_in_line(struct ctf_threads *threads, struct busy_thread *t
 
 /* ---- adding events ---- */
 
-static bool thread_is(const struct busy_thread *thread, const struct record_thread *want)
+static bool busy_thread_is(const struct busy_thread *thread, const struct record_thread *want)
 {
 	return thread->tid == (int32_t)want->tid && thread->pid == (int32_t)want->pid &&
 	       !memcmp(thread->comm, want->comm, sizeof(thread->comm));
@@ -142,9 +142,9 @@ static struct busy_thread *threads_find(struct ctf_threads *threads, const struc
 {
 	struct busy_thread **bucket = &threads->buckets[want->tid % BUCKETS], *thread;
 
-	if (threads->latest && thread_is(threads->latest, want))
+	if (threads->latest && busy_thread_is(threads->latest, want))
 		return threads->latest;
-	for (thread = *bucket; thread && !thread_is(thread, want); thread = thread->next)
+	for (thread = *bucket; thread && !busy_thread_is(thread, want); thread = thread->next)
 		;
 	if (!thread) {
 		thread = calloc(1, sizeof(*thread));

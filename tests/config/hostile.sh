@@ -29,6 +29,27 @@ expect 1 probe-enable --config "$T"
 truncate -s 2M "$T/large.yaml"
 expect 1 probe-enable --config "$T/large.yaml"
 
+# ---- a newline in a path, which would forge a line of the label: nothing is armed, because it would not be found again
+if [ "$(id -u)" = 0 ]; then
+	"$CC" -O1 -Iinclude -DVERSION=1 tests/config/service.c -o "$T/service" || fail "no service"
+	mkdir "$T/bin"
+	cp "$T/service" "$T/bin/new"$'\n'"line"
+	chown 0 "$T/config.yaml"
+	valid | sed "s,/nothing,$T/bin/*\n        backend: kernel," >"$T/config.yaml"
+	expect 3 probe-enable --config "$T/config.yaml"
+	want_like "a target with a newline" "waiting *'$T/bin/new\\\\nline': the path contains a newline*" "$out"
+	cp "$T/service" "$T/bin/other" # others of the glob are armed
+	expect 3 probe-enable --config "$T/config.yaml"
+	want_like "another target" "*armed *$T/bin/other*" "$out"
+	expect 3 probe-enable --config "$T/config.yaml"
+	want_like "another target, again" "*same *$T/bin/other*" "$out"
+	expect 0 probe-disable -q -s "$S"
+	valid | sed "s,/nothing,$T/service\n        backend: kernel," >"$T/new"$'\n'"line.yaml"
+	expect 1 probe-enable --config "$T/new"$'\n'"line.yaml"
+	want_like "a configuration with a newline" "*the path contains a newline*" "$out"
+	want "sessions" "" "$(probe-list --sessions | grep -w "$S")"
+fi
+
 # ---- small files that make large trees, or deep ones
 python3 -c 'print("a: &a [x,x,x,x,x,x,x,x,x]"); [print(f"{c}: &{c} [" + ",".join(["*" + chr(ord(c) - 1)] * 9) + "]") for c in "bcdefghi"]' >"$T/bomb.yaml"
 expect 2 probe-enable --config "$T/bomb.yaml"

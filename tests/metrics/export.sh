@@ -149,12 +149,33 @@ want_like "a port in use" "*cannot listen on*" "$out"
 kill -KILL "$exporter"
 wait_for 10 gone "$reader"
 
+# ---- it ends while clients wait for a reader that does not answer, and more arrive ----
+for i in 1 2 3; do
+	exporting "$T/log" -v --listen 127.0.0.1:0
+	reader=$(sed -n 's/.*reader: pid \([0-9]*\),.*/\1/p' "$T/log")
+	kill -STOP "$reader"
+	clients=()
+	for k in {1..30}; do
+		curl -s -m 20 -o /dev/null "$url" &
+		clients+=($!)
+	done
+	sleep "0.$((RANDOM % 4))"
+	kill "$exporter"
+	wait "$exporter"
+	want "the status with clients that wait" 0 $?
+	kill -CONT "$reader"
+	wait "${clients[@]}"
+	wait_for 10 gone "$reader"
+done
+
 # ---- another user ----
 for_others
-nobody env XDG_RUNTIME_DIR= "$T/product/bin/probe-export" --json --listen 127.0.0.1:0 >"$T/json" 2>&1 &
+nobody env XDG_RUNTIME_DIR= "$T/product/bin/probe-export" --json --listen 127.0.0.1:0 >"$T/json" 2>"$T/log" &
 exporter=$!
-wait_for 10 test -s "$T/json"
-want "sessions of another user" "probepoint_sessions 0" "$(curl -sS -f "$(jq -r .url "$T/json")" | grep '^probepoint_sessions ')"
+has_url() { url=$(jq -er .url "$T/json" 2>/dev/null); }
+wait_for 10 has_url
+scrape >"$T/scrape" || fail "another user's exporter does not answer: $(cat "$T/log")"
+want "sessions of another user" "probepoint_sessions 0" "$(grep '^probepoint_sessions ' "$T/scrape")"
 kill $exporter
 
 # ---- the command line ----

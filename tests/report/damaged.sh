@@ -72,6 +72,23 @@ for number in 0 1; do
 done
 trace=$T/trace0
 
+# A hole of 8 TiB, and a packet whose size includes it, take neither time nor space.
+cp "$T/trace/stream_0" "$T/cut/stream_0"
+if truncate -s 8T "$T/cut/stream_0" 2>/dev/null; then
+	expect 3 timeout -s KILL 60 probe-report --json "$T/cut"
+	want "records before a hole" "$all" "$(json .records <<<"$out")"
+	python3 - "$T/cut/stream_0" "$size" <<-'P'
+		import struct, sys
+		with open(sys.argv[1], "r+b") as f:
+		    f.seek(int(sys.argv[2]) - 4096 + 48) # behind magic, uuid, stream, begin, end, content
+		    f.write(struct.pack("<Q", 8 * ((8 << 40) - int(sys.argv[2]) + 4096)))
+	P
+	expect 3 timeout -s KILL 60 probe-report --json "$T/cut"
+	want "records before a packet with a hole" "$(head -c $((size - 4096)) "$T/trace/stream_0" | events_of)" "$(json .records <<<"$out")"
+else
+	part_skipped "a hole of 8 TiB: the file system refuses it"
+fi
+
 # ---- a writer that was killed ----
 
 if [ -x "$B/tests/unit/ctf" ]; then

@@ -91,19 +91,13 @@ static bool file_limit_ok(size_t size)
 	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= size;
 }
 
-/* Maps the memfd: at the address of a region, in its place, or anywhere if at is NULL. */
-static void *shm_map(int fd, size_t size, void *at)
+static void *shm_map(int fd, size_t size)
 {
 	void *shm = map_shared(fd, NULL, size, PROT_READ | PROT_WRITE);
 
-	if (!shm)
-		return NULL;
-	madvise(shm, size, MADV_DONTDUMP);
-	if (at && mremap(shm, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, at) != at) {
-		munmap(shm, size);
-		return NULL;
-	}
-	return at ? at : shm;
+	if (shm)
+		madvise(shm, size, MADV_DONTDUMP);
+	return shm;
 }
 
 static int shm_file_create(size_t size)
@@ -124,9 +118,9 @@ static int shm_file_create(size_t size)
 	return fd;
 }
 
-static void shm_fill(struct session_shm *shm)
+/* Fills new memory of a region. */
+static void shm_fill(const struct session_shm *shm, struct agent_shm *at)
 {
-	struct agent_shm *at = shm->at;
 	uint32_t n = shm->slots.n / sizeof(struct agent_slot);
 
 	at->size = region_size(shm);
@@ -151,7 +145,7 @@ static void shm_fill(struct session_shm *shm)
 	at->ncells = AGENT_CELLS;
 	at->ncells_in_ring = AGENT_RING_CELLS;
 	memset((char *)at + shm_tables_at, 0xff, AGENT_TABLES * sizeof(struct agent_table));
-	tables_describe(shm);
+	tables_describe(shm, at);
 	shared_set(at->overwrite, shm->session->overwrites);
 	memcpy(at->session, shm->session->name, sizeof(at->session));
 	if (n)
@@ -231,7 +225,7 @@ static enum agent_reason shm_create(struct session_shm *shm, struct session *ses
 	                                                                     : -EFBIG;
 	if (fd < 0)
 		return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
-	shm->at = shm_map(fd, region_size(shm), NULL);
+	shm->at = shm_map(fd, region_size(shm));
 	if (!shm->at) {
 		close(fd);
 		return AGENT_LIMIT;
@@ -240,7 +234,7 @@ static enum agent_reason shm_create(struct session_shm *shm, struct session *ses
 	shm->fd = fd;
 	shm->keep = -1;
 	shm->session = session;
-	shm_fill(shm);
+	shm_fill(shm, shm->at);
 	return AGENT_OK;
 }
 
@@ -428,56 +422,54 @@ static void *shm_twice(void *at, size_t size)
 }
 
 /*
- * Prepares to replace the region's memory: maps it a second time, because the program's
- * threads go on writing to it, and copies it to the new memfd. Returns the second
- * mapping, or NULL without memory.
+ * Puts new memory in the place of the region's, which the program's threads write to meanwhile. The new memory is filled
+ * before that, because threads give out cells of its tables at once. old: the old memory at another address, or NULL
+ * not to keep it.
  */
-static struct agent_shm *shm_save(struct session_shm *shm, int fd)
+static int shm_replace(const struct session_shm *shm, struct agent_shm *made, struct agent_shm *old)
 {
-	struct agent_shm *made = shm_map(fd, region_size(shm), NULL), *old;
+	const size_t size = region_size(shm);
 
-	if (!made)
-		return NULL;
-	old = shm_twice(shm->at, region_size(shm));
-	if (old != MAP_FAILED)
+	if (shm->session)
+		shm_fill(shm, made);
+	if (old) {
 		shm_copy(shm, made, old);
-	munmap(made, region_size(shm));
-	if (old == MAP_FAILED)
-		return NULL;
-	shared_release(old->moved, 1);
-	return old;
+		shared_release(old->moved, 1);
+	}
+	if (mremap(made, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, shm->at) == shm->at)
+		return 0;
+	if (old)
+		shared_release(old->moved, 0);
+	return -ENOMEM;
 }
 
 int shm_renew(struct session_shm *shm, bool keep)
 {
-	struct agent_shm *old = NULL;
-	int fd = shm_file_create(region_size(shm));
+	const size_t size = region_size(shm);
+	struct agent_shm *old = NULL, *made;
+	int fd = shm_file_create(size);
 
 	if (fd < 0)
 		return fd;
-	if (keep) {
-		old = shm_save(shm, fd);
-		if (!old) {
-			close(fd);
-			return -ENOMEM;
-		}
-	}
-	if (!shm_map(fd, region_size(shm), shm->at)) {
-		if (old)
-			munmap(old, region_size(shm));
+	made = shm_map(fd, size);
+	if (made && keep)
+		old = shm_twice(shm->at, size);
+	if (!made || old == MAP_FAILED || shm_replace(shm, made, old)) {
+		if (made)
+			munmap(made, size);
+		if (old && old != MAP_FAILED)
+			munmap(old, size);
 		close(fd);
 		return -ENOMEM;
 	}
 	shm->fd = fd;
 	shm->asked = false;
-	if (shm->session) {
-		shm_fill(shm);
+	if (shm->session)
 		shm_records(shm->session);
-	}
 	if (old) {
 		shm_add(shm, old, shm->slots.n / sizeof(struct agent_slot));
 		tables_move(shm, old);
-		munmap(old, region_size(shm));
+		munmap(old, size);
 	}
 	return 0;
 }

@@ -169,9 +169,9 @@ static bool layout_place(struct session_shm *shm, struct agent_table *layout)
 	return true;
 }
 
-static void table_describe(struct session_shm *shm, size_t i)
+static void table_describe(const struct session_shm *shm, struct agent_shm *at, size_t i)
 {
-	struct agent_table *to = &region_layouts(shm->at)[i], from = tables_of(shm)[i]->layout;
+	struct agent_table *to = &region_layouts(at)[i], from = tables_of(shm)[i]->layout;
 	uint32_t attachment = from.attachment;
 
 	__atomic_store_n(&to->attachment, AGENT_NO_ATTACHMENT, __ATOMIC_RELEASE);
@@ -244,7 +244,7 @@ static struct region_table *table_make(struct session_shm *shm, struct agent_tab
 	table->layout = *layout;
 	table_connect(shm, place, table);
 	tables_of(shm)[place] = table;
-	table_describe(shm, place);
+	table_describe(shm, shm->at, place);
 	return table;
 }
 
@@ -278,10 +278,10 @@ const struct hit_group *table_group(struct session_shm *shm, const struct loaded
 
 /* ---- the region's life ---- */
 
-void tables_describe(struct session_shm *shm)
+void tables_describe(const struct session_shm *shm, struct agent_shm *at)
 {
 	for (size_t i = 0; i < ntables(shm); i++)
-		table_describe(shm, i);
+		table_describe(shm, at, i);
 }
 
 void tables_reset(struct session_shm *shm)

@@ -15,8 +15,8 @@ const struct hit_group *table_group(struct session_shm *shm, const struct loaded
                                     uint32_t point);
 /* Forgets all tables of the region and clears what they hold. */
 void tables_reset(struct session_shm *shm);
-/* Writes the region's descriptions of the tables into its memory, which is new. */
-void tables_describe(struct session_shm *shm);
+/* Writes the descriptions of the tables into memory that is to become the region's. */
+void tables_describe(const struct session_shm *shm, struct agent_shm *at);
 /* Adds what the tables in `from`, the region's old memory, hold to its memory of now. */
 void tables_move(struct session_shm *shm, struct agent_shm *from);
 /* Changes the protection of the part of the region that is not in use. */
