@@ -71,9 +71,11 @@ for number in 0 1; do
 	want "copies that are left" "" "$(ls "$TMPDIR")"
 done
 trace=$T/trace0
+all=$(babeltrace2 "$trace" | wc -l) size=$(stat -c %s "$trace/stream_0") stream=stream_0
+rm -rf "$T/cut" && cp -r "$trace" "$T/cut"
 
 # A hole of 8 TiB, and a packet whose size includes it, take neither time nor space.
-cp "$T/trace/stream_0" "$T/cut/stream_0"
+cp "$trace/stream_0" "$T/cut/stream_0"
 if truncate -s 8T "$T/cut/stream_0" 2>/dev/null; then
 	expect 3 timeout -s KILL 60 probe-report --json "$T/cut"
 	want "records before a hole" "$all" "$(json .records <<<"$out")"
@@ -84,7 +86,7 @@ if truncate -s 8T "$T/cut/stream_0" 2>/dev/null; then
 		    f.write(struct.pack("<Q", 8 * ((8 << 40) - int(sys.argv[2]) + 4096)))
 	P
 	expect 3 timeout -s KILL 60 probe-report --json "$T/cut"
-	want "records before a packet with a hole" "$(head -c $((size - 4096)) "$T/trace/stream_0" | events_of)" "$(json .records <<<"$out")"
+	want "records before a packet with a hole" "$(head -c $((size - 4096)) "$trace/stream_0" | events_of)" "$(json .records <<<"$out")"
 else
 	part_skipped "a hole of 8 TiB: the file system refuses it"
 fi
