@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd/alloc.h"
+#include "cmd/report/calls.h"
 #include "cmd/report/grow.h"
 
 void stats_init(struct stats *stats, const struct report_names *names)
@@ -219,19 +220,12 @@ static void stats_add_call(struct stats *stats, const struct report_call *call, 
 
 static void stats_leave(void *state, const struct report_call *call, const struct report_record *record)
 {
-	uint64_t duration = (uint64_t)(call->end - call->begin), measured;
+	uint64_t duration = (uint64_t)(call->end - call->begin);
 	struct report_call known = *call;
 
 	/* A duration that the record has is that of the call, and without the time that the probes have taken. */
-	if (record && record->probe->is_measured && record->nvalues) {
-		const struct report_value *last = &record->values[record->nvalues - 1];
-
-		measured = last->kind == VALUE_UNSIGNED ? last->u : 0;
-		if (measured) {
-			duration = measured;
-			known.status = CALL_ENDED;
-		}
-	}
+	if (record && record_duration(record, &duration))
+		known.status = CALL_ENDED;
 	stats_add_call(state, &known, duration);
 }
 
