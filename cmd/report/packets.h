@@ -8,10 +8,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The places of the fields of packets, in bytes, and the offset from the clock to times. */
+enum { PACKET_CLASSES_MAX = 4 };
+
+/* The places of the fields of a class of packets, in bytes. */
+struct packet_class {
+	uint32_t stream; /* its id */
+	size_t begin, end, content, size, header;
+};
+
+/* The packets of a trace, and the offset from the clock to times. */
 struct packet_layout {
 	uint8_t uuid[16];
-	size_t begin, end, content, size, header;
+	struct packet_class classes[PACKET_CLASSES_MAX];
+	size_t nclasses;
 	int64_t offset; /* ns */
 };
 

@@ -170,15 +170,36 @@ static int64_t reader_time(struct trace_reader *reader, const bt_clock_snapshot 
 	return time;
 }
 
-static void reader_pass_event(struct trace_reader *reader, const bt_message *message)
+/* Returns the field of one of these names: of the event, or else of its packet, whose events have it in common. */
+static const bt_field *event_context(const bt_event *event, const char *const *names)
+{
+	const bt_field *field = fields_member(bt_event_borrow_common_context_field_const(event), names);
+	bool has_packets =
+		bt_stream_class_supports_packets(bt_stream_borrow_class_const(bt_event_borrow_stream_const(event)));
+
+	if (field || !has_packets)
+		return field;
+	return fields_member(bt_packet_borrow_context_field_const(bt_event_borrow_packet_const(event)), names);
+}
+
+static const struct report_thread *reader_thread(struct trace_reader *reader, const bt_event *event, const char *host)
 {
 	static const char *const pids[] = { "pid", "vpid", NULL }, *const tids[] = { "tid", "vtid", NULL };
 	static const char *const comms[] = { "comm", "procname", NULL };
+	int64_t pid = -1, tid = -1;
+
+	fields_integer(event_context(event, pids), &pid);
+	if (!fields_integer(event_context(event, tids), &tid))
+		tid = pid;
+	return names_thread(reader->names, host ? host : "", pid < 0 ? tid : pid, tid,
+	                    fields_text(event_context(event, comms)));
+}
+
+static void reader_pass_event(struct trace_reader *reader, const bt_message *message)
+{
 	const bt_event *event = bt_message_event_borrow_event_const(message);
-	const bt_field *context = bt_event_borrow_common_context_field_const(event);
 	const struct event_class *class = reader_add_class(reader, bt_event_borrow_class_const(event));
 	struct report_record record = { .probe = class->probe };
-	int64_t pid = -1, tid = -1;
 
 	if (bt_stream_class_borrow_default_clock_class_const(
 		    bt_stream_borrow_class_const(bt_event_borrow_stream_const(event))))
@@ -186,11 +207,7 @@ static void reader_pass_event(struct trace_reader *reader, const bt_message *mes
 	if (record.time < reader->time)
 		record.time = reader->time;
 	reader->time = record.time;
-	fields_integer(fields_member(context, pids), &pid);
-	if (!fields_integer(fields_member(context, tids), &tid))
-		tid = pid;
-	record.thread = names_thread(reader->names, class->host ? class->host : "", pid < 0 ? tid : pid, tid,
-	                             fields_text(fields_member(context, comms)));
+	record.thread = reader_thread(reader, event, class->host);
 	fields_take(&reader->fields, event, class->is_ours);
 	record.values = reader->fields.values;
 	record.nvalues = reader->fields.n;

@@ -159,7 +159,10 @@ static int batch_write_events(struct ctf_batch *batch, struct ctf_files *files, 
 	return made.n ? made_write(&made, files, stream, done) : 0;
 }
 
-/* Writes that events were lost between two times: a packet without events that ends at each. */
+/*
+ * Writes that events were lost between two times: a packet without events that ends at each. The stream must end before the
+ * first time, because readers take the end of its packet before for the first time.
+ */
 static int lost_write(struct ctf_batch *batch, struct ctf_files *files, uint64_t since, uint64_t now, uint64_t lost)
 {
 	struct made made;
@@ -168,7 +171,7 @@ static int lost_write(struct ctf_batch *batch, struct ctf_files *files, uint64_t
 	int err = 0;
 
 	made.n = made.bytes = 0;
-	stream = ctf_files_choose(files, CTF_MIXED, UINT64_MAX, SIZE_MAX, &err);
+	stream = ctf_files_choose(files, CTF_MIXED, since, SIZE_MAX, &err);
 	if (!stream)
 		return err;
 	if (!stream->size || stream->end < since) {

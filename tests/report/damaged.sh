@@ -39,7 +39,7 @@ events_of() {
 }
 size=$(stat -c %s "$T/trace/stream_0")
 cp -r "$T/trace" "$T/cut"
-for cut in 1 4095 4097 $((size / 2)) $((size - 5000)); do
+for cut in 1 4095 4097 $((size / 8192 * 4096 + 1)) $((size - 5000)); do
 	head -c $((size - cut)) "$T/trace/stream_0" >"$T/cut/stream_0"
 	expect 3 probe-report --json "$T/cut"
 	want "records of a trace cut by $cut bytes" "$(head -c $(((size - cut) / 4096 * 4096)) "$T/trace/stream_0" | events_of)" "$(json .records <<<"$out")"
