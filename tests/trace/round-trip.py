@@ -76,7 +76,7 @@ def log_read(path):
 ESCAPES = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 
 
-def unescape(text, at, quote):
+def unescape(text, at, quote, escapes=ESCAPES):
     """Returns the bytes up to the quote, and the index after it."""
     out = bytearray()
     while text[at] != quote:
@@ -88,7 +88,7 @@ def unescape(text, at, quote):
             out.append(int(text[at + 2:at + 4], 16))
             at += 4
         else:
-            out += bytes([ESCAPES[text[at + 1]]]) if text[at + 1] in ESCAPES else text[at + 1].encode("utf-8", "surrogateescape")
+            out += bytes([escapes[text[at + 1]]]) if text[at + 1] in escapes else text[at + 1].encode("utf-8", "surrogateescape")
             at += 2
     return bytes(out), at + 1
 
@@ -262,6 +262,7 @@ def otlp_got(value, wanted):
 
 # ---- CTF, as babeltrace2 prints it
 
+CTF_ESCAPES = ESCAPES | {"e": 27}
 TOKEN = re.compile(r'\s*([{}(),:=]|"(?:[^"\\]|\\.)*"|[^\s{}(),:="]+)')
 
 
@@ -305,7 +306,7 @@ class Tokens:
             label = labels[0] if labels else None
             return (number, None if label == "<unknown>" else unescape(label + " ", 1, '"')[0].decode())
         if token[0] == '"':
-            return unescape(token, 1, '"')[0]
+            return unescape(token, 1, '"', CTF_ESCAPES)[0]
         return token
 
     def members(self, end):
@@ -472,7 +473,7 @@ def main():
     form, log, path = sys.argv[1:]
     wrong = list(differences(form, log_read(log), path))
     for line in wrong[:30]:
-        print("%s: %s" % (form, line))
+        print("%s: %s" % (form, line[:800]))
     if wrong:
         sys.exit("%s: %d differences" % (form, len(wrong)))
 
