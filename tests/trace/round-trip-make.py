@@ -25,12 +25,15 @@ COMMON = r"""
 #ifdef __cplusplus
 extern "C" FILE *out;
 extern "C" const char *const texts[];
+extern "C" const size_t lengths[];
 #else
 #include <stdbool.h>
 #include <stddef.h>
 #include <uchar.h>
 extern FILE *out;
 extern const char *const texts[];
+extern const size_t lengths[];
+static inline _Float16 as_half(uint64_t raw) { uint16_t bits = (uint16_t)raw; _Float16 f; memcpy(&f, &bits, 2); return f; }
 #endif
 enum minus { MINUS_LOW = -2147483647 - 1, MINUS_THREE = -3, MINUS_ALIAS = -3, MINUS_ZERO = 0, MINUS_SEVEN = 7 };
 enum plus { PLUS_ZERO, PLUS_ONE, PLUS_UNO = 1, PLUS_TOP = 0xffffffffu };
@@ -51,10 +54,17 @@ struct four { short a; unsigned char b[2]; unsigned c; };
 struct reals { float x; double y; };
 struct narrow { int a : 3; unsigned b : 5; };
 struct named { const char *text; enum minus m; };
+struct owner { int id; const char *name; };
 struct flags { bool yes; char letter; short n; };
 static inline float as_float(uint64_t raw) { uint32_t bits = (uint32_t)raw; float f; memcpy(&f, &bits, 4); return f; }
 static inline double as_double(uint64_t raw) { double d; memcpy(&d, &raw, 8); return d; }
 static inline const char *as_text(uint64_t raw) { return raw == UINT64_MAX ? NULL : texts[raw]; }
+static inline long double as_long_double(uint64_t mantissa, uint64_t rest)
+{ uint16_t exponent = (uint16_t)rest; long double d = 0; memcpy(&d, &mantissa, 8); memcpy((char *)&d + 8, &exponent, 2); return d; }
+static inline _Complex double as_complex(uint64_t real, uint64_t imag)
+{ _Complex double z; __real__ z = as_double(real); __imag__ z = as_double(imag); return z; }
+static inline unsigned long mantissa_of(long double d) { uint64_t m; memcpy(&m, &d, 8); return m; }
+static inline unsigned long exponent_of(long double d) { uint16_t e; memcpy(&e, (char *)&d + 8, 2); return e; }
 static inline void hit(const char *probe) { fprintf(out, "\n%s", probe); }
 static inline void put_label(const char *label) { if (label) fprintf(out, "/%s", label); }
 static inline void put_i(const char *name, long v) { fprintf(out, "\t%s=i%ld", name, v); }
@@ -64,12 +74,13 @@ static inline void put_c(const char *name, char v) { fprintf(out, "\t%s=c%d", na
 static inline void put_f(const char *name, float v) { uint32_t b; memcpy(&b, &v, 4); fprintf(out, "\t%s=f%x", name, b); }
 static inline void put_d(const char *name, double v) { uint64_t b; memcpy(&b, &v, 8); fprintf(out, "\t%s=d%lx", name, b); }
 static inline void put_p(const char *name, const void *v) { fprintf(out, "\t%s=p%lx", name, (unsigned long)v); }
-static inline void put_s(const char *name, const char *v)
+static inline void put_n(const char *name, const char *v, size_t n) /* no bytes at a null pointer are an empty string */
 {
-	fprintf(out, "\t%s=s%s", name, v ? "" : "-");
-	for (; v && *v; v++)
-		fprintf(out, "%02x", (unsigned char)*v);
+	fprintf(out, "\t%s=s%s", name, v || !n ? "" : "-");
+	for (size_t i = 0; v && i < n; i++)
+		fprintf(out, "%02x", (unsigned char)v[i]);
 }
+static inline void put_s(const char *name, const char *v) { put_n(name, v, v ? strlen(v) : 1); }
 """
 
 # name: (C type, the expression of a value of raw numbers, parts: (suffix, kind, member, bits, label's function))
@@ -88,6 +99,10 @@ SCALARS = {
     "char": ("(char)%s", "c", 8),
     "float": ("as_float(%s)", "f", 32),
     "double": ("as_double(%s)", "d", 64),
+    "char16_t": ("(char16_t)%s", "u", 16),
+    "char32_t": ("(char32_t)%s", "u", 32),
+    "wchar_t": ("(wchar_t)%s", "i", 32),
+    "_Float16": ("as_half(%s)", "h", 16),
     "void *": ("(void *)%s", "p", 64),
     "const int *": ("(const int *)%s", "p", 64),
     "const char *": ("as_text(%s)", "s", 0),
@@ -101,12 +116,27 @@ STRUCTS = {  # members: name, kind, bits, label
     "struct reals": (("x", "f", 32), ("y", "d", 64)),
     "struct narrow": (("a", "i", 3), ("b", "u", 5)),
     "struct named": (("text", "s", 0), ("m", "i", 32)),
+    "struct owner": (("id", "i", 32), ("name", "s", 0)),
     "struct flags": (("yes", "b", 1), ("letter", "c", 8), ("n", "i", 16)),
 }
 LABELS = {"minus": [-2147483648, -3, 0, 7], "plus": [0, 1, 0xFFFFFFFF], "tiny": [0, 200],
           "wide": [-2**63, -5000000000, 2**63 - 1], "top": [0, 2**64 - 1]}
+# What is split without members: how to make it from raw numbers, and its parts: suffix, kind, bits, expression.
+SPLIT = {
+    "__int128": ("(__int128)((unsigned __int128)%s | (unsigned __int128)%s << 64)",
+                 ((".low", "u", 64, "(unsigned long)%s"), (".high", "i", 64, "(long)(%s >> 64)"))),
+    "_Complex double": ("as_complex(%s, %s)",
+                        ((".real", "d", 64, "__real__ %s"), (".imag", "d", 64, "__imag__ %s"))),
+    "long double": ("as_long_double(%s | 1ull << 63, %s | 1)",
+                    ((".mantissa", "u", 64, "mantissa_of(%s)"), (".exponent", "u", 16, "exponent_of(%s)"))),
+    "sized": ("as_text(%s)", (("", "s", 0, "%s"), ("_len", "u", 64, "%s_len"))),  # a string and its length
+}
 SDT = [t for t in SCALARS if SCALARS[t][1] in "iu"]
-ARGUMENTS_MAX, PARTS_MAX = 12, 20
+PARTS_MAX = 20
+# Names that formats use themselves, that are keywords of theirs, or that look like names of parts.
+NAMES = ("thread", "probepoint", "event", "string", "align", "clock", "stream", "env", "trace", "time", "pid", "tid", "comm",
+         "probe", "args", "names", "cut", "_cut", "_faults", "faults", "__cut", "duration", "status", "name", "arg1", "arg3",
+         "a0_text", "a1_a", "a2_b_0_", "a0_len", "value", "timestamp", "floating_point", "_", "__", "x", "id")
 
 
 class Texts:
@@ -118,7 +148,7 @@ class Texts:
                      b"\x01\x1b[31m\x7f", b"\xff", b"\xc3", b"\xc3\xa9", b"\xe2\x82", b"\xf0\x9f\x98\x80", b"\xed\xa0\x80",
                      b"\xc0\xaf", b"n" * 126 + b"\xc3\xa9", b"'", b"...", b"<fault>", b"null", b", { a = 1 }", b"<b>&amp;</b>",
                      b"\xc2\x80\xc2\x9f", b"\xe2\x80\xae", b"\xef\xbb\xbf", b"%s%n", b"a b=c", b"\xef\xbf\xbd", b"*/", b"\\x41\\n",
-                     b"\xf4\x90\x80\x80", b"0", b"-0", b"?" * 4 + b"/"]
+                     b"\xf4\x90\x80\x80", b"0", b"-0", b"?" * 4 + b"/", b"\0", b"a\0b", b"\0\0end", b"q" * 126 + b"\0", b"q" * 127 + b"\0", b"\xff\0\xfe" * 50]
 
     def choose(self):
         if self.rng.randrange(3) == 0:
@@ -149,6 +179,8 @@ def value(rng, texts, kind, bits, label=None):
         edges = ([1, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0x7FC00000, 0xFFC00000, 0x80000001] if size == 4 else
                  [1, 0xFFFFFFFFFFFFF, 0x10000000000000, 0x7FEFFFFFFFFFFFFF, 0x7FF8000000000000, 0xFFF8000000000000, 2**63 + 1])
         return rng.choice(edges) if rng.randrange(2) else rng.getrandbits(8 * size)
+    if kind == "h":
+        return rng.choice((0, 0x8000, 1, 0x3FF, 0x400, 0x7BFF, 0x7C00, 0xFC00, 0x7E00, 0x3C00, 0x3555, rng.getrandbits(16)))
     edges = [0, 1, 2**64 - 1, 2**(bits - 1) - 1, 2**(bits - 1), 2**bits - 1, 2**53, 2**53 + 1, 2**64 - 2**53 - 1, 39, 92, 34, 10, 0x80]
     return rng.choice(edges) % 2**64 if rng.randrange(2) else rng.getrandbits(rng.randrange(1, 65))
 
@@ -161,8 +193,20 @@ class Parameter:
         elif type_ in ENUMS or type_ in SCOPED:
             kind, bits = (ENUMS | SCOPED)[type_]
             self.parts = [(name, kind, bits, type_.split()[1], name)]
+        elif type_ in SPLIT:
+            self.parts = [(name + end, kind, bits, None, form % name) for end, kind, bits, form in SPLIT[type_][1]]
         else:
             self.parts = [(name, SCALARS[type_][1], SCALARS[type_][2], None, name)]
+
+    @property
+    def c_parameters(self):
+        if self.type == "sized":
+            return ["const char *" + self.name, "size_t %s_len" % self.name]
+        return ["%s %s" % (self.type, self.name)]
+
+    @property
+    def c_arguments(self):
+        return [self.name, self.name + "_len"] if self.type == "sized" else [self.name]
 
     def raws(self, rng, texts):
         return [value(rng, texts, kind, bits, label) for _, kind, bits, label, _ in self.parts]
@@ -170,6 +214,11 @@ class Parameter:
     def declare(self, raw, first):
         """Returns the statement that makes the value of the raw numbers from index first."""
         at = ["%s[%d]" % (raw, first + i) for i in range(len(self.parts))]
+        if self.type == "sized":
+            return "const char *%s = as_text(%s); size_t %s_len = %s ? lengths[%s] : %s;" % (
+                self.name, at[0], self.name, self.name, at[0], at[1])
+        if self.type in SPLIT:
+            return "%s %s = %s;" % (self.type, self.name, SPLIT[self.type][0] % tuple(at))
         if self.type not in STRUCTS:
             form = "(" + self.type + ")%s" if self.type in ENUMS or self.type in SCOPED else SCALARS[self.type][0]
             return "%s %s = %s;" % (self.type, self.name, form % at[0])
@@ -187,6 +236,10 @@ class Parameter:
         text = ""
         for i, (shown, kind, _, label, member) in enumerate(self.parts):
             shown = names[i] if names else shown
+            if self.type == "sized" and not i:
+                text += ' put_n("%s", %s, %s_len);' % (shown, self.name, self.name)
+                continue
+            kind, member = ("d", "(double)" + member) if kind == "h" else (kind, member)
             text += ' put_%s("%s", %s%s);' % (kind, shown, "(unsigned long)" if kind == "u" else "(long)" if kind == "i" else "", member)
             if label:
                 text += " put_label(%s_name(%s%s));" % (label, "(unsigned long)" if label == "top" else "(long)", member)
@@ -200,33 +253,41 @@ def signature(rng, texts, i, rounds):
     if form == "s":
         choice = SDT
     else:
-        choice = list(SCALARS) + list(ENUMS) * (form != "D")
+        choice = [t for t in SCALARS if t != "_Float16" or form == "f"] + list(ENUMS) * (form != "D")
         if where == "plugin.cc":
             choice += list(SCOPED) * 2
         if form in "fF":
-            choice += list(STRUCTS)
+            choice += list(STRUCTS) + list(SPLIT) + ["sized"] * 3
     parameters, nparts = [], 0
     for k in range(rng.choice((0, 1, 2, 3, 4, 6, 8, 12)) if form != "s" else rng.randrange(1, 13)):
-        parameter = Parameter("a%d" % k, rng.choice(choice))
+        taken = {c for p in parameters for c in p.c_arguments}
+        name = rng.choice(NAMES) if form != "s" and rng.randrange(3) == 0 else "a%d" % k
+        parameter = Parameter(name if name not in taken else "a%d" % k, rng.choice(choice))
+        if parameter.type == "sized" and parameter.name + "_len" in taken:
+            parameter = Parameter(parameter.name, "int")
         if nparts + len(parameter.parts) > PARTS_MAX:
             break
         parameters.append(parameter)
         nparts += len(parameter.parts)
     result = None
     if form in "fF" and rng.randrange(4):
-        result = Parameter("result", rng.choice([t for t in choice if t not in STRUCTS]))
+        result = Parameter("result", rng.choice([t for t in choice if t not in STRUCTS and t not in SPLIT]))
     list_ = parameters + ([result] if result else [])
     rows = [[raw for p in list_ for raw in p.raws(rng, texts)] or [0] for _ in range(rounds)]
     width = len(rows[0])
-    types = ", ".join("%s %s" % (p.type, p.name) for p in parameters) or "void"
-    names = ", ".join(p.name for p in parameters)
+    c_parameters = [c for p in parameters for c in p.c_parameters]
+    c_arguments = [c for p in parameters for c in p.c_arguments]
+    types, names = ", ".join(c_parameters) or "void", ", ".join(c_arguments)
+    strings = "".join(", probe_string(%d, %d)" % (c_arguments.index(p.name) + 1, c_arguments.index(p.name) + 2)
+                      for p in parameters if p.type == "sized")
     text = "static uint64_t raw%d[%d][%d] = {\n%s};\n" % (
         i, rounds, width, "".join("\t{ " + ", ".join("0x%xull" % v for v in row) + " },\n" for row in rows))
     probe = "rt:%s%d" % (form, i)
     if form in "fF":
         body = "".join(' __asm__ volatile("" : : "m"(%s));' % p.name for p in parameters)
         text += "static uint64_t *row%d;\n" % i
-        text += "__attribute__((noipa)) %s %s%d(%s)\n{%s" % (result.type if result else "void", form, i, types, body)
+        text += "__attribute__((noipa%s)) %s %s%d(%s)\n{%s" % (
+            strings, result.type if result else "void", form, i, types, body)
         text += " %s return result; }\n" % result.declare("row%d" % i, nparts) if result else " __asm__ volatile(\"\"); }\n"
     elif form in "dD":
         text += "PROBE_DECLARE(rt, %s%d, (%s), (%s));\n" % (form, i, types, names)
@@ -264,6 +325,7 @@ def main():
         files[name].write(text)
     file = files["main.c"]
     file.write("FILE *out;\nconst char *const texts[] = {\n%s};\n" % "".join("\t%s,\n" % quoted(t) for t in texts.list))
+    file.write("const size_t lengths[] = { %s };\n" % ", ".join(str(len(t)) for t in texts.list))
     file.write("".join("void call%d(int);\n" % i for i in range(count)))
     file.write("static void (*const calls[])(int) = { %s };\n" % ", ".join("call%d" % i for i in range(count)))
     file.write("int main(int argc, char **argv)\n{\n\tout = argc > 1 ? fopen(argv[1], \"we\") : stdout;\n"

@@ -122,7 +122,7 @@ def text_read(path):
         yield match[4], text_arguments(match[5] or "")
 
 
-def text_wanted(name, value, _):
+def text_wanted(name, value):
     if value.is_null:
         return name, "<fault>"
     if value.kind == "s":
@@ -182,7 +182,7 @@ def json_read(path):
         yield record["probe"], [(name, (value, names.get(name), name in cuts)) for name, value in record["args"].items()]
 
 
-def json_wanted(name, value, _):
+def json_wanted(name, value):
     if value.is_null:
         return name, (json_key(None), None, False)
     if value.kind == "s":
@@ -204,6 +204,9 @@ def json_got(value, wanted):
 
 # ---- OTLP
 
+OTLP_OWN = ("probepoint.probe", "thread.id", "thread.name")
+
+
 def otlp_read(path):
     for line in open(path):
         (resource,) = json_load(line)["resourceLogs"]
@@ -211,53 +214,51 @@ def otlp_read(path):
         (record,) = scope["logRecords"]
         if record["eventName"] == "probepoint.account":
             continue
-        attributes, cuts, names = {}, set(), {}
-        for attribute in record["attributes"]:
-            key, (value,) = attribute["key"], attribute["value"].items()
-            if key.startswith("probepoint.cut."):
-                cuts.add((int(key[15:]), value[1]))
-            elif key.endswith(".name") and key != "thread.name":
-                names[key[:-5]] = value
-            elif key == "probepoint.probe" and value != ("stringValue", record["eventName"]):
-                sys.exit("otlp: another probe: %s" % line)
-            elif key not in ("probepoint.probe", "thread.id", "thread.name"):
-                if key in attributes:
-                    sys.exit("otlp: an attribute twice: %s" % line)
-                attributes[key] = value
-        arguments = [(key, (value, names.pop(key, None))) for key, value in attributes.items()]
-        arguments += [("dropped", Number(record.get("droppedAttributesCount", 0))), ("cuts", sorted(cuts)), ("names", names)]
-        yield record["eventName"], arguments
+        attributes = [(a["key"], *a["value"].items()) for a in record["attributes"]]
+        keys = [key for key, _ in attributes]
+        if len(set(keys)) != len(keys):
+            sys.exit("otlp: an attribute twice: %s" % line)
+        if dict(attributes)["probepoint.probe"] != ("stringValue", record["eventName"]):
+            sys.exit("otlp: another probe: %s" % line)
+        cuts = sorted((int(key[15:]), value[1]) for key, value in attributes if key.startswith("probepoint.cut."))
+        arguments = [(k, v) for k, v in attributes if k not in OTLP_OWN and not k.startswith("probepoint.cut.")]
+        yield record["eventName"], arguments + [("dropped", Number(record.get("droppedAttributesCount", 0))), ("cuts", cuts)]
 
 
-def otlp_wanted(name, value, _):
-    if value.is_null:
-        return None
-    label = ("stringValue", value.label) if value.label else None
+def otlp_key(name, i):
+    """Returns the key of an argument, whose name may be that of another attribute."""
+    return "arg%d" % i if name in OTLP_OWN else name
+
+
+def otlp_value(value):
     if value.kind == "s":
         try:
-            return name, (("stringValue", value.kept.decode("utf-8")), label)
+            return ("stringValue", value.kept.decode("utf-8"))
         except UnicodeDecodeError:
-            return name, (("bytesValue", base64.b64encode(value.kept).decode()), label)
+            return ("bytesValue", base64.b64encode(value.kept).decode())
     if value.kind == "b":
-        return name, (("boolValue", value.number != 0), label)
+        return ("boolValue", value.number != 0)
     if value.kind in "fd":
         if math.isfinite(value.number):
-            return name, (("doubleValue", real_key(value.number)), label)
-        word = "NaN" if math.isnan(value.number) else "Infinity" if value.number > 0 else "-Infinity"
-        return name, (("doubleValue", word), label)
-    return name, (("intValue" if value.number < 2**63 else "stringValue", str(value.number)), label)
+            return ("doubleValue", real_key(value.number))
+        return ("doubleValue", "NaN" if math.isnan(value.number) else "Infinity" if value.number > 0 else "-Infinity")
+    return ("intValue" if value.number < 2**63 else "stringValue", str(value.number))
 
 
-def otlp_end(arguments):
-    """Returns what follows the arguments."""
-    cuts = [(i, name) for i, (name, value) in enumerate(arguments) if value.is_cut]
-    return [("dropped", Number(sum(value.is_null for _, value in arguments))), ("cuts", cuts), ("names", {})]
+def otlp_wanted(arguments):
+    wanted = []
+    for i, (name, value) in enumerate(arguments):
+        if not value.is_null:
+            wanted.append((otlp_key(name, i), otlp_value(value)))
+        if value.label:
+            label = name + ".name"
+            wanted.append(("arg%d.name" % i if label in OTLP_OWN else label, ("stringValue", value.label)))
+    cuts = [(i, otlp_key(name, i)) for i, (name, value) in enumerate(arguments) if value.is_cut]
+    return wanted + [("dropped", Number(sum(value.is_null for _, value in arguments))), ("cuts", cuts)]
 
 
 def otlp_got(value, wanted):
-    if isinstance(value, tuple) and isinstance(value[0][1], Number):
-        return ((value[0][0], real_key(float(value[0][1]))), value[1])
-    return value
+    return (value[0], real_key(float(value[1]))) if isinstance(value, tuple) and isinstance(value[1], Number) else value
 
 
 # ---- CTF, as babeltrace2 prints it
@@ -345,14 +346,27 @@ stale = [0]
 earlier = {}
 
 
-def ctf_name(name):
-    return re.sub("[^A-Za-z0-9]", "_", name)
+def ctf_names(names):
+    """Returns the names of fields: identifiers, of which one that is taken gets a number. x is taken after _x too."""
+    made = []
+    for name in names:
+        plain = re.sub("[^A-Za-z0-9]", "_", name)
+        name, number = plain, 2
+        while name in made or "_" + name in made or name in ("_faults", "_cut", "__faults", "__cut"):
+            name, number = "%s_%d" % (plain, number), number + 1
+        made.append(name)
+    return made
 
 
-def ctf_wanted(name, value, _):
-    name = ctf_name(name)
+def ctf_text(value):
+    """Returns the bytes in the trace, which end at a NUL byte, and whether some are left out."""
+    text = value.kept.split(b"\0")[0]
+    return text, value.is_cut or len(text) < len(value.kept)
+
+
+def ctf_wanted(name, value):
     if value.kind == "s":
-        return name, b"" if value.is_null else value.kept
+        return name, b"" if value.is_null else ctf_text(value)[0]
     if value.kind == "c":
         return name, bytes([value.number & 255]).rstrip(b"\0")
     if value.kind == "b":
@@ -378,7 +392,8 @@ def ctf_got(value, wanted):
 
 def ctf_end(arguments):
     faults = sum(value.is_null << i for i, (_, value) in enumerate(arguments))
-    return [("_cut", sum(value.is_cut << i for i, (_, value) in enumerate(arguments))), ("_faults", faults)]
+    cuts = sum(ctf_text(value)[1] << i for i, (_, value) in enumerate(arguments) if value.bytes is not None)
+    return [("_cut", cuts), ("_faults", faults)]
 
 
 # ---- Perfetto
@@ -403,12 +418,11 @@ def perfetto_read(path):
             sys.exit("perfetto: phase %s" % phase)
 
 
-def perfetto_wanted(name, value, _):
-    name = ctf_name(name)
+def perfetto_wanted(name, value):
     if value.is_null:
         return name, json_key(None)
     if value.kind == "s":
-        return name, json_key(value.text)
+        return name, json_key(ctf_text(value)[0].decode("utf-8", "each"))
     if value.kind == "c":
         return name, json_key(bytes([value.number & 255]).rstrip(b"\0").decode("utf-8", "each"))
     if value.kind == "b":
@@ -430,24 +444,35 @@ def perfetto_got(value, wanted):
 
 # ---- comparison
 
+def each(wanted_of):
+    return lambda arguments: [wanted_of(name, value) for name, value in arguments]
+
+
+def each_field(wanted_of, end_of):
+    def wanted(arguments):
+        names = ctf_names([name for name, _ in arguments])
+        return [wanted_of(name, value) for name, (_, value) in zip(names, arguments)] + end_of(arguments)
+    return wanted
+
+
 FORMS = {
-    "text": (text_read, text_wanted, text_got, lambda _: []),
-    "json": (json_read, json_wanted, json_got, lambda _: []),
-    "otlp": (otlp_read, otlp_wanted, otlp_got, otlp_end),
-    "ctf": (ctf_read, ctf_wanted, ctf_got, ctf_end),
-    "perfetto": (perfetto_read, perfetto_wanted, perfetto_got, lambda _: []),
+    "text": (text_read, each(text_wanted), text_got),
+    "json": (json_read, each(json_wanted), json_got),
+    "otlp": (otlp_read, otlp_wanted, otlp_got),
+    "ctf": (ctf_read, each_field(ctf_wanted, ctf_end), ctf_got),
+    "perfetto": (perfetto_read, each_field(perfetto_wanted, lambda _: []), perfetto_got),
 }
 
 
 def differences(form, log, path):
-    read, wanted_of, got_of, end_of = FORMS[form]
+    read, wanted_of, got_of = FORMS[form]
     records, values = list(read(path)), 0
     for number, (known, seen) in enumerate(zip(log, records)):
         probe, arguments = known
         if seen[0] != probe:
             yield "record %d: %s instead of %s" % (number, seen[0], probe)
             return
-        wanted = [w for w in (wanted_of(n, v, arguments) for n, v in arguments) if w] + end_of(arguments)
+        wanted = wanted_of(arguments)
         if [name for name, _ in seen[1]] != [name for name, _ in wanted]:
             yield "record %d, %s: arguments %s instead of %s" % (number, probe, seen[1], wanted)
             continue
