@@ -282,5 +282,6 @@ const char *fields_text(const bt_field *field)
 {
 	if (!field || bt_field_get_class_type(field) != BT_FIELD_CLASS_TYPE_STRING)
 		return NULL;
-	return bt_field_string_get_value(field);
+	/* libbabeltrace2 2.0 returns an earlier text for an empty one. */
+	return bt_field_string_get_length(field) ? bt_field_string_get_value(field) : "";
 }
