@@ -3,7 +3,7 @@
 CHECK_SRC := $(wildcard tests/unit/*.c)
 # These set all registers of x86-64 at a hit (tests/kernel/hit.h).
 ifneq ($(AGENT_CPU),x86_64)
-CHECK_SRC := $(filter-out %/emit.c %/kernel.c,$(CHECK_SRC))
+CHECK_SRC := $(filter-out %/emit.c %/emit-aggregate.c %/kernel.c,$(CHECK_SRC))
 endif
 CHECKS := $(CHECK_SRC:tests/%.c=$(B)/tests/%)
 CMD_ARCHIVE := $(B)/obj/cmd/shared.a

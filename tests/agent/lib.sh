@@ -42,7 +42,8 @@ target_end() {
 rescan() { poke rescan "$pid" "$S"; }
 counts() { poke counts "$pid" "$S" "$1"; }
 field() { sed -n "s/.*\b$1 \([0-9]*\).*/\1/p" <<<"$2"; }
-# reads MS [quiet]: starts a reader and waits until it has begun. Its records go to $T/records; `wait $reader` ends it.
+# reads MS [quiet]: starts a reader and waits until it has begun. Its records go to $T/records. `wait $reader` waits for its
+# end; `kill $reader` lets it read the last records and end.
 reads() {
 	rm -f "$T/ready"
 	POKE_READY=$T/ready "$T/poke" read "$pid" "$S" "$@" >"$T/records" & reader=$!

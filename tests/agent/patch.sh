@@ -36,9 +36,9 @@ want_like "bytes of an armed site" "$armed" "$said"
 want "protection of mappings" "$maps_before" "$(maps)"
 say "tick 1000"
 want "counts without a reader" "hits 1000 recorded 0 filtered 0 idle 1000 lost 0" "$(counts 1)"
-reads 600
+reads 600000
 say "tick 6"
-wait $reader
+kill $reader && wait $reader
 want "records" "end 6" "$(tail -1 "$T/records")"
 want_like "first record" "1:0 tid $pid faults 0 0 *" "$(head -1 "$T/records")"
 want_like "fourth record" "1:0 tid $pid faults 0 3 * fffffffffffffffd" "$(sed -n 4p "$T/records")"
@@ -73,9 +73,9 @@ want "text after disarming" "$text_before" "$(text)"
 # ---- strings: in the image, on the stack, nowhere ----
 poke arm $S 3 -p $pid "$T/simple" app:say
 rescan >/dev/null
-reads 600
+reads 600000
 say "say 4"
-wait $reader
+kill $reader && wait $reader
 want "string in the image" "0 c 6920656874206e69 6567616d" "$(sed -n '1s/.*faults //p' "$T/records")"
 want "string on the stack" "0 c 7320656874206e6f 6b636174" "$(sed -n '2s/.*faults //p' "$T/records")"
 want "string that cannot be read" "1 0" "$(sed -n '3s/.*faults //p' "$T/records")"
@@ -125,7 +125,7 @@ poke arm $S 11 -p $pid "$T/simple" 'app:*'
 good=$dir/segment-11
 cp "$good" "$T/good"
 size=$(stat -c %s "$good")
-for ((i = 0; i < 300; i++)); do
+for ((i = 0; i < 295 / slow + 5; i++)); do
 	cp "$T/good" "$T/bad"
 	printf "\\x$(printf %02x $((RANDOM % 256)))" | dd of="$T/bad" bs=1 seek=$((RANDOM % size)) conv=notrunc 2>/dev/null
 	[ $((i % 5)) = 0 ] && truncate -s $((RANDOM % size)) "$T/bad"

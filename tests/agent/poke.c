@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <probepoint.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -500,6 +501,13 @@ static long drain(struct agent_shm *a, unsigned i, bool quiet)
 	return n;
 }
 
+static volatile sig_atomic_t read_stopped;
+static void read_stop(int sig)
+{
+	(void)sig;
+	read_stopped = 1;
+}
+
 static int read_records(int pid, const char *session, long ms, bool quiet)
 {
 	struct agent_shm *a = shm_of(pid, session);
@@ -510,6 +518,7 @@ static int read_records(int pid, const char *session, long ms, bool quiet)
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	if (!always)
 		a->record_until = a->clock == AGENT_CLOCK_TSC ? __rdtsc() + 3600000000000ull : ~0ull - 1;
+	signal(SIGTERM, read_stop);
 	if (getenv("POKE_READY"))
 		close(open(getenv("POKE_READY"), O_CREAT | O_WRONLY, 0600));
 	do {
@@ -523,7 +532,7 @@ static int read_records(int pid, const char *session, long ms, bool quiet)
 		}
 		usleep(500);
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < ms);
+	} while (!read_stopped && (now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < ms);
 	if (!always) {
 		a->record_until = 0;
 		usleep(2000);

@@ -68,6 +68,12 @@ def check_call(what, call, values, signed):
                 fail(f"{what}: {name} is {call[name]}, not {exact}")
 
 
+def sums_agree(entry, fields, group):
+    """Distinguishes groups with the same count."""
+    return all(c["call"].startswith("count") or wrap(c["sum"], f != "size") == wrap(sum(r[FIELDS[f]] for r in group), f != "size")
+               for c, f in zip(entry["values"], fields, strict=True))
+
+
 def main():
     rows = list(read(sys.argv[1]))
     keys = [] if sys.argv[2] == "-" else sys.argv[2].split(",")
@@ -88,6 +94,7 @@ def main():
         same = [k for k in ((key, False), (key, True)) if len(groups.get(k, ())) == entry["values"][0]["count"]]
         if not same:
             fail(f"the log does not have the key {key} so often: {entry['values'][0]['count']}")
+        same.sort(key=lambda k: not sums_agree(entry, fields, groups[k]))
         group = groups.pop(same[0])
         for call, field in zip(entry["values"], fields, strict=True):
             values = [0 if field == "-" else r[FIELDS[field]] for r in group]

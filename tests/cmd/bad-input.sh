@@ -66,7 +66,7 @@ want "JSON for a bad and a good file" '[3,"string"]' "$(json '[(.probes|length),
 
 # A file that is cut anywhere, or has any byte of its notes changed, gives an error or fewer probes, but never a crash.
 size=$(stat -c %s "$T/target")
-for ((n = 0; n < size; n += size / 97 + 1)); do
+for ((n = 0; n < size; n += size / (slow > 1 ? 11 : 97) + 1)); do
 	head -c $n "$T/target" >"$T/cut"
 	probe-list --json "$T/cut" >"$T/out" 2>&1
 	[ $? -le 3 ] || fail "cut at $n: $(cat "$T/out")"
@@ -75,7 +75,7 @@ done
 read -r at length < <(readelf -SW "$T/target" | sed 's/\[ */[/' | awk '$2 == ".note.stapsdt" { print "0x" $5, "0x" $6 }')
 at=$((at)) length=$((length))
 [ $length -gt 0 ] || fail "the target has no notes"
-damaged=0 step=7
+damaged=0 step=$((slow > 1 ? 61 : 7))
 [ -z "${PROBEPOINT_LONG-}" ] || step=1
 for ((i = 0; i < length; i += step)); do
 	for byte in '\x00' '\xff'; do
@@ -88,7 +88,7 @@ for ((i = 0; i < length; i += step)); do
 		[ $status != 3 ] || damaged=$((damaged + 1))
 	done
 done
-[ $damaged -gt 3 ] || fail "only $damaged damaged files are reported"
+[ $damaged -gt $((slow > 1 ? 0 : 3)) ] || fail "only $damaged damaged files are reported"
 # A note whose size exceeds the section does not hide the others, and sets the exit status.
 cp "$T/target" "$T/damaged"
 printf '\xff\xff\xff\x7f' | dd of="$T/damaged" bs=1 seek=$((at + 4)) conv=notrunc 2>/dev/null
@@ -96,12 +96,16 @@ expect 3 probe-list "$T/damaged"
 want_like "message about the note" "probe-list: *$T/damaged*" "$out"
 
 # ---- another CPU: probes are listed, but cannot be armed ----
-one_note 4 old cpu -4@%eax >"$T/narrow.s"
-as --32 "$T/narrow.s" -o "$T/narrow.o" && ld -m elf_i386 "$T/narrow.o" -o "$T/narrow" || fail "no 32-bit file"
-printf '\050\000' | dd of="$T/narrow" bs=1 seek=18 conv=notrunc 2>/dev/null # e_machine: EM_ARM
-expect 0 probe-list -q "$T/narrow"
-want "ARM file listed" "  old:cpu      1  -      -" "$out"
-refused 1 "*probes in 32-bit and 64-bit x86 programs*" probe-enable -s "$S" -f "$T/narrow" old:cpu
+if [ "$(uname -m)" = x86_64 ]; then
+	one_note 4 old cpu -4@%eax >"$T/narrow.s"
+	as --32 "$T/narrow.s" -o "$T/narrow.o" && ld -m elf_i386 "$T/narrow.o" -o "$T/narrow" || fail "no 32-bit file"
+	printf '\050\000' | dd of="$T/narrow" bs=1 seek=18 conv=notrunc 2>/dev/null # e_machine: EM_ARM
+	expect 0 probe-list -q "$T/narrow"
+	want "ARM file listed" "  old:cpu      1  -      -" "$out"
+	refused 1 "*probes in 32-bit and 64-bit x86 programs*" probe-enable -s "$S" -f "$T/narrow" old:cpu
+else
+	part_skipped "a file for another CPU: its assembler is that of x86-64"
+fi
 
 # ---- processes ----
 sleep 0 &

@@ -50,7 +50,7 @@ start() {
 tell() {
 	local answer
 	echo "$2" >&"${target_in[$1]}"
-	IFS= read -r -t 60 -u "${target_out[$1]}" answer || fail "target $1 has ended at \"$2\""
+	IFS= read -r -t $((slow > 1 ? 600 : 60)) -u "${target_out[$1]}" answer || fail "target $1 has ended at \"$2\""
 	[ "$answer" = ok ] || fail "target $1 answers \"$2\" with \"$answer\""
 }
 stop() {

@@ -12,7 +12,9 @@ build_hits
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
 
 preloaded() { LD_PRELOAD="$T/no-memory.so" "$@" >"$T/stdout" 2>"$T/stderr"; }
-# each COMMAND...: runs it once for each allocation, which fails. Calls `before` before it, and `after` after it.
+echo "SEED=${SEED:=$RANDOM}"
+# each COMMAND...: runs it once for each allocation, which fails. Calls `before` before it, and `after` after it. If
+# PROBEPOINT_SLOW is N, only every Nth allocation fails; SEED chooses the first.
 each() {
 	local most
 	before
@@ -22,7 +24,7 @@ each() {
 	n=none
 	after
 	[ "$most" -gt 100 ] || fail "$*: only '$most' allocations"
-	for ((n = 1; n <= most; n++)); do
+	for ((n = 1 + SEED % slow; n <= most; n += slow)); do
 		before
 		FAIL_AT=$n preloaded "$@"
 		rc=$?

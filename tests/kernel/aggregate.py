@@ -103,18 +103,32 @@ def expected_call(call, values, unsigned):
     return want
 
 
-def check_call(what, call, values, got, unsigned):
+def difference(call, values, got, unsigned):
+    """What is wrong with the values that probe-stat printed, or None."""
     want = expected_call(call, values, unsigned)
     for key, value in want.items():
         if got.get(key) != value:
-            sys.exit(f"{what}: {key} of {call[0]} is {got.get(key)} instead of {value}")
+            return f"{key} of {call[0]} is {got.get(key)} instead of {value}"
     if call[0] == "pct":
         for name, q in (("p50", .5), ("p90", .9), ("p99", .99), ("p99.9", .999)):
             exact = quantile(values, q)
             if abs(got[name] - exact) > exact / 32:
-                sys.exit(f"{what}: {name} is {got[name]} instead of {exact}")
+                return f"{name} is {got[name]} instead of {exact}"
         if sum(b["count"] for b in got["buckets"]) != len(values):
-            sys.exit(f"{what}: the buckets of pct do not add up")
+            return "the buckets of pct do not add up"
+    return None
+
+
+def group_difference(calls, group, got, unsigned):
+    for i, call in enumerate(calls):
+        values = [v for v in (call[1](h) for h in group) if v is not None]
+        if values:
+            wrong = difference(call, values, got[i], unsigned[i])
+            if wrong:
+                return wrong
+        elif got[i]["count"]:
+            return "values that cannot be read are counted"
+    return None
 
 
 # Hits may find no task storage there (doc/design.md): they are lost and unread, or other.
@@ -165,14 +179,13 @@ def check_table(table, stat, hits, aggregate, limited):
             print("expected:", {g: len(v) for g, v in groups.items()}, stat)
             print("got:", [(e["key"], e["values"][0]["count"]) for e in table["entries"]], table["rest"])
             sys.exit(f"the key {k} has {entry['values'][0]['count']} hits instead of {[len(g) for g in remaining[k]]}")
-        group = same[0]
+        wrong = [group_difference(calls, g, entry["values"], unsigned) for g in same]
+        if all(wrong):
+            sys.exit(f"{table['probe']} {expression}, {k}: {wrong[0]}")
+        group = same[wrong.index(None)]
         remaining[k].remove(group)
         for i, call in enumerate(calls):
             values = [v for v in (call[1](h) for h in group) if v is not None]
-            if values:
-                check_call(f"{table['probe']} {expression}, {k}", call, values, entry["values"][i], unsigned[i])
-            elif entry["values"][i]["count"]:
-                sys.exit(f"{k}: values that cannot be read are counted")
             counted[i] += len(values)
             total[i] += sum(values)
     missing = [h for groups in remaining.values() for g in groups for h in g]
@@ -215,7 +228,9 @@ def check_returns(path):
     for entry in table["entries"]:
         values = [result for n, result in calls if n & 3 == entry["key"][0]]
         for i, call in enumerate(("count", "sum", "max", "hist")):
-            check_call(f"twice%return, {entry['key'][0]}", (call,), values, entry["values"][i], False)
+            wrong = difference((call,), values, entry["values"][i], False)
+            if wrong:
+                sys.exit(f"twice%return, {entry['key'][0]}: {wrong}")
         if entry["values"][4]["min"] < 1 or entry["values"][4]["count"] != len(values):
             sys.exit(f"unexpected duration: {entry['values'][4]}")
 

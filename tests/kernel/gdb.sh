@@ -19,7 +19,7 @@ start() {
 	exec {to_gdb}>"$T/gdb"
 	echo 'set pagination off' >&$to_gdb
 	echo 'echo ready\n' >&$to_gdb
-	wait_for 20 grep -q ready "$T/gdb.log"
+	wait_for 60 grep -q ready "$T/gdb.log"
 }
 finish() {
 	echo detach >&$to_gdb

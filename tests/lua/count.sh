@@ -5,7 +5,7 @@
 # bytes of the sites only, and none in the second process.
 . tests/lib.sh
 . tests/lua/lib.sh
-need jq gcov
+need jq "$GCOV"
 need_root
 lua_need probed-O0 probed-O2 gcov
 
@@ -18,7 +18,7 @@ round() {
 
 # lines_count DIR TEXT: prints how often the lines of lvm.c that contain the text were run.
 lines_count() {
-	(cd "$T/$1" && gcov --json-format --stdout lvm.gcda 2>/dev/null) | jq --argjson in "[$(
+	(cd "$T/$1" && "$GCOV" --json-format --stdout lvm.gcda 2>/dev/null) | jq --argjson in "[$(
 		grep -n "$2" "$LUA/gcov/lvm.c" | cut -d: -f1 | paste -sd,)]" '[.files[] | select(.file == "lvm.c") | .lines[] |
 		select(.line_number as $n | $in | index($n)) | .count] | add'
 }
@@ -34,7 +34,7 @@ gcov_round() {
 	round "$name" $(($1 + 1)) $pid
 	lua_end "$name" $pid
 	cp "$LUA"/gcov/l*.gcno "$T/$name"
-	(cd "$T/$name" && gcov --json-format --stdout l*.gcda 2>/dev/null) |
+	(cd "$T/$name" && "$GCOV" --json-format --stdout l*.gcda 2>/dev/null) |
 		jq -r '.files[] | (.file | sub("\\.c$"; "")) as $f | .functions[] | "\($f):\(.name)__entry \(.execution_count)"' |
 		LC_ALL=C sort >"$T/counts.$1"
 	# gcov counts only lines of luaV_execute, which is left by longjmp() and entered by a goto.

@@ -7,6 +7,9 @@
 
 LUA=$B/lua
 LUA_CC=${PLUGIN_CC:-gcc}
+# The gcov of the compiler: one of another version may crash on its files.
+GCOV=${LUA_CC/gcc/gcov}
+have "$GCOV" || GCOV=gcov
 
 lua_fetch() {
 	local dir=$LUA/src

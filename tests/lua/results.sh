@@ -4,7 +4,7 @@
 # probe-list lists the functions that gcov knows.
 . tests/lib.sh
 . tests/lua/lib.sh
-need jq gcov
+need jq "$GCOV"
 lua_need plain-O0 plain-O2 probed-O0 probed-O2 gcov
 
 for level in O0 O2; do
@@ -20,7 +20,7 @@ done
 
 # ---- exactly the functions of Lua have probes ----
 
-(cd "$LUA/gcov" && gcov --json-format --stdout l*.gcno 2>/dev/null) |
+(cd "$LUA/gcov" && "$GCOV" --json-format --stdout l*.gcno 2>/dev/null) |
 	jq -r '.files[] | (.file | sub("\\.c$"; "")) + ":" + .functions[].name' | LC_ALL=C sort -u >"$T/functions"
 for level in O0 O2; do
 	probe-list --json "$LUA/probed-$level/lua" >"$T/list.$level" || fail "probe-list ends with $?"
