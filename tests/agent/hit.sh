@@ -167,7 +167,7 @@ for how in as-it-is limited later; do
 	want "hits of the process" $n "$(count $S hit:text recorded)"
 	end
 done
-host a prlimit --as=1200000000:1200000000
+host a prlimit --as=500000000:500000000
 expect 1 probe-enable -s $S -b agent -p $pid hit:text
 want_like "too little address space" "*resource limit*" "$out"
 say memory

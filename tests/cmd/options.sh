@@ -50,7 +50,14 @@ table() {
 --sites                  | list-sessions
 --sessions               | list-file list-pid
 --all-processes          | list-sessions
---check                  | list-sessions
+--check                  | list-sessions enable-pid enable-file enable-command
+--follow                 | enable-pid enable-file enable-command
+--config FILE            | enable-pid enable-file enable-command
+--otlp                   |
+--trace-id arg0          | trace-session trace-pid trace-file trace-command
+--openmetrics            |
+--prometheus             |
+--max-series 500         |
 --all                    |
 -a                       |
 --top 3                  |

@@ -50,7 +50,7 @@ for c in probe-enable probe-trace; do
 	wrong "$c: no backend ''*" $c --backend= -p 1 'a:*'
 done
 wrong "probe-enable: no PATTERN given; *" probe-enable
-wrong "probe-enable: *unrecognized option '--check'" probe-enable --check
+wrong "probe-enable: --check and --follow need --config FILE*" probe-enable --check
 
 for name in a/b ../x /x '' . .. .a -a 'a b' $'a\nb' "$(printf 'x%.0s' {1..65})"; do
 	for c in probe-disable probe-stat probe-trace "probe-enable -f /bin/true a:*"; do

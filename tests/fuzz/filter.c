@@ -23,8 +23,9 @@ static struct pp_enumerator values[] = { { "ON", 1 }, { "OFF", -1 } };
 static const struct pp_type type = { .name = "struct x", .size = 56, .fields = fields, .nfields = 6 };
 static const struct pp_type state = { .name = "enum e", .size = 4, .values = values, .nvalues = 2 };
 static struct pp_arg args[] = {
-	{ "i", "enum e", 'i', &state },    { "u", "unsigned long", 'u', NULL }, { "s", "char *", 's', NULL },
-	{ "p", "struct x *", 'p', &type }, { "f", "double", 'f', NULL },        { "q.c[0]", "char", 'c', NULL },
+	{ "i", "enum e", 'i', &state, 0 }, { "u", "unsigned long", 'u', NULL, 0 },
+	{ "s", "char *", 's', NULL, 0 },   { "p", "struct x *", 'p', &type, 0 },
+	{ "f", "double", 'f', NULL, 0 },   { "q.c[0]", "char", 'c', NULL, 0 },
 };
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
 static struct pp_probe probe = { .image = &image, .provider = "it", .name = "here", .args = args, .nargs = 6 };

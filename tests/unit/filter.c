@@ -63,21 +63,21 @@ static struct pp_enumerator states[] = {
 static struct pp_type state_type = { .name = "enum state", .size = 4, .values = states, .nvalues = 5 };
 
 static struct pp_arg args[ARGS] = {
-	[INT] = { "i", "int", 'i', NULL },
-	[UINT] = { "u", "unsigned", 'u', NULL },
-	[LONG] = { "l", "long", 'i', NULL },
-	[ULONG] = { "ul", "unsigned long", 'u', NULL },
-	[CHAR] = { "c", "char", 'c', NULL },
-	[BOOL] = { "flag", "bool", 'b', NULL },
-	[SHORT] = { "_s2", "short", 'i', NULL },
-	[INDEXED] = { "x", "unsigned long", 'u', NULL },
-	[POINTER] = { "p", "void *", 'p', NULL },
-	[PATH] = { "path", "const char *", 's', NULL },
-	[NAME] = { "name", "const char *", 's', NULL },
-	[FLOAT] = { "f", "double", 'f', NULL },
-	[REQUEST] = { "req", "const struct request *", 'p', &request },
-	[STATE] = { "state", "enum state", 'i', &state_type },
-	[FLAT] = { "q.x[1]", "long", 'i', NULL },
+	[INT] = { "i", "int", 'i', NULL, 0 },
+	[UINT] = { "u", "unsigned", 'u', NULL, 0 },
+	[LONG] = { "l", "long", 'i', NULL, 0 },
+	[ULONG] = { "ul", "unsigned long", 'u', NULL, 0 },
+	[CHAR] = { "c", "char", 'c', NULL, 0 },
+	[BOOL] = { "flag", "bool", 'b', NULL, 0 },
+	[SHORT] = { "_s2", "short", 'i', NULL, 0 },
+	[INDEXED] = { "x", "unsigned long", 'u', NULL, 0 },
+	[POINTER] = { "p", "void *", 'p', NULL, 0 },
+	[PATH] = { "path", "const char *", 's', NULL, 0 },
+	[NAME] = { "name", "const char *", 's', NULL, 0 },
+	[FLOAT] = { "f", "double", 'f', NULL, 0 },
+	[REQUEST] = { "req", "const struct request *", 'p', &request, 0 },
+	[STATE] = { "state", "enum state", 'i', &state_type, 0 },
+	[FLAT] = { "q.x[1]", "long", 'i', NULL, 0 },
 };
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
 static struct pp_probe probe = { .image = &image, .provider = "it", .name = "here", .args = args, .nargs = ARGS };

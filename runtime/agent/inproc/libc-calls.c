@@ -113,6 +113,12 @@ HIDDEN int memfd_create(const char *name, unsigned flags)
 
 /* ---- files ---- */
 
+HIDDEN int faccessat(int dir, const char *path, int mode, int flags)
+{
+	(void)flags; /* the system call has none */
+	return CALL3(SYS_faccessat, dir, path, mode);
+}
+
 HIDDEN int openat(int dir, const char *path, int flags, ...)
 {
 	va_list list;
