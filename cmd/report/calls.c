@@ -19,8 +19,8 @@
  *    This is known long after c was passed to the consumers. So uncertain calls are only marked (marks.h), and the trace is read
  *    again.
  *
- * 2. Records are missing. Each call that was in flight in that time is uncertain. The trace says when the writer noticed the
- *    loss, which is up to a second and the time that records wait in rings after it, so LOSS_SLACK_NS are added.
+ * 2. Records are missing. Each call that was in flight in that time is uncertain. The trace says in which time, between two
+ *    readings of counters. LOSS_SLACK_NS are added, because its writer reads the clock first and may be preempted then.
  *
  * Calls that were in flight when the trace began, or whose entry was lost, have a return only, which is not matched. If a
  * call of f calls f, and the inner call is left by longjmp(), the return is taken for the inner call's. Nothing in the trace
@@ -35,7 +35,7 @@
 #include "cmd/report/grow.h"
 #include "cmd/report/table.h"
 
-#define LOSS_SLACK_NS 2000000000
+#define LOSS_SLACK_NS 100000000
 
 /* Calls of one function, above one call, that are uncertain if a call of the function below does not end. */
 struct hull {
@@ -255,10 +255,20 @@ static void calls_enter(struct calls *calls, const struct report_record *record)
 			calls->consumers[j].enter(calls->consumers[j].state, &flight->call, record);
 }
 
-/* Passes a call whose only record says how long it took. */
-static void calls_measured(const struct calls *calls, const struct report_record *record)
+bool record_duration(const struct report_record *record, uint64_t *duration)
 {
-	uint64_t duration = record->values[record->nvalues - 1].u;
+	const struct report_value *last = record->nvalues ? &record->values[record->nvalues - 1] : NULL;
+
+	if (!record->probe->is_measured || !last || last->kind != VALUE_UNSIGNED || strcmp(last->name, "duration") ||
+	    last->u > INT64_MAX / 2)
+		return false;
+	*duration = last->u;
+	return true;
+}
+
+/* Passes a call whose only record says how long it took. */
+static void calls_measured(const struct calls *calls, const struct report_record *record, uint64_t duration)
+{
 	struct report_call call = { .function = names_function_at(calls->names, record->probe->function),
 		                    .thread = record->thread,
 		                    .begin = record->time - (int64_t)duration,
@@ -269,25 +279,17 @@ static void calls_measured(const struct calls *calls, const struct report_record
 			calls->consumers[i].measured(calls->consumers[i].state, &call, record);
 }
 
-/* Returns whether the record has a duration that is possible. */
-static bool record_is_measured(const struct report_record *record)
-{
-	const struct report_value *last = record->nvalues ? &record->values[record->nvalues - 1] : NULL;
-
-	return record->probe->is_measured && last && last->kind == VALUE_UNSIGNED && !strcmp(last->name, "duration") &&
-	       last->u <= INT64_MAX / 2;
-}
-
 static void calls_return(struct calls *calls, const struct report_record *record)
 {
 	uint32_t function = record->probe->function;
 	uint32_t i = calls_activity(calls, record->thread->index, function, false);
 	uint32_t top = i == REPORT_NONE ? REPORT_NONE : calls->activities[i].top;
 	struct flight_stack *stack;
+	uint64_t duration;
 
 	if (top == REPORT_NONE) {
-		if (record_is_measured(record)) {
-			calls_measured(calls, record);
+		if (record_duration(record, &duration)) {
+			calls_measured(calls, record, duration);
 			return;
 		}
 		for (size_t j = 0; j < calls->nconsumers; j++)

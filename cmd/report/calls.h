@@ -30,4 +30,7 @@ void calls_end(struct calls *calls);
 /* Calls that were dropped because of the limits. */
 uint64_t calls_left_out(const struct calls *calls);
 
+/* Returns whether a record has the duration of the call that it ends, in ns. */
+bool record_duration(const struct report_record *record, uint64_t *duration);
+
 #endif

@@ -63,7 +63,7 @@ struct report_consumer folded_consumer(struct folded *folded)
 }
 
 /* Prints a frame's name. Semicolons separate frames, so they are replaced. */
-static void frame_put(FILE *out, const char *name)
+static void folded_frame_put(FILE *out, const char *name)
 {
 	while (*name) {
 		size_t n = strcspn(name, ";");
@@ -91,7 +91,8 @@ static void path_put(FILE *out, const struct run *run, uint32_t path)
 		uint32_t function = paths_node(run->paths, nodes[n])->function;
 
 		putc(';', out);
-		frame_put(out, function == REPORT_NONE ? "(other)" : names_function_at(run->names, function)->name);
+		folded_frame_put(out,
+		                 function == REPORT_NONE ? "(other)" : names_function_at(run->names, function)->name);
 	}
 }
 
@@ -121,7 +122,7 @@ void folded_print(FILE *out, const struct folded *folded, const struct run *run)
 
 		if (!stack->ns)
 			continue;
-		frame_put(out, *comm ? comm : "?");
+		folded_frame_put(out, *comm ? comm : "?");
 		path_put(out, run, stack->path);
 		fprintf(out, "%s %" PRIu64 "\n", marks[stack->status], stack->ns);
 	}

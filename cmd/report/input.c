@@ -231,6 +231,24 @@ static char *metadata_read(const char *path)
 	return text;
 }
 
+/*
+ * Makes a trace use the offset of the first trace with the same clock. The parts of a trace have different offsets if the
+ * time of day was adjusted between them, and durations must not include that.
+ */
+static void trace_use_clock(const struct input *input, struct input_trace *trace, struct packet_layout *layout)
+{
+	const struct input_trace *first = input->traces;
+
+	memcpy(trace->clock, layout->clock, sizeof(trace->clock));
+	trace->offset = layout->offset;
+	if (!*trace->clock)
+		return;
+	while (strcmp(first->clock, trace->clock))
+		first++;
+	trace->shift = first->offset - trace->offset;
+	layout->offset = first->offset;
+}
+
 static int input_check_trace(struct input *input, struct input_trace *trace)
 {
 	char *path = xasprintf("%s/metadata", trace->name), *text = metadata_read(path);
@@ -241,8 +259,10 @@ static int input_check_trace(struct input *input, struct input_trace *trace)
 	int err = 0;
 
 	free(path);
-	if (text && packets_layout(text, &layout))
+	if (text && packets_layout(text, &layout)) {
+		trace_use_clock(input, trace, &layout);
 		n = streams_check(input, trace, &layout, &streams);
+	}
 	free(text);
 	if (n < 0)
 		return (int)n;

@@ -12,6 +12,9 @@ struct input_trace {
 	char *path; /* the directory to read: the same, or a copy without damaged packets */
 	bool has_range;
 	int64_t begin, end; /* the times of its first and last packet */
+	char clock[37];     /* UUID; "": unknown */
+	int64_t offset;     /* from the clock to times, as the trace says */
+	int64_t shift;      /* ns to be added to its times */
 };
 
 struct input {

@@ -45,7 +45,7 @@ struct report_probe {
 	uint32_t index;    /* 0, 1, ... in the order of appearance */
 	uint32_t function; /* whose entry or return it is; REPORT_NONE */
 	bool is_entry, is_return;
-	bool is_measured; /* the last argument of its records is the call's duration */
+	bool is_measured; /* the last argument of some of its records is the call's duration */
 };
 
 /* The subject of calls: the name is a probe's without "__entry" and "__return", or that of a pair of probes. */

@@ -101,31 +101,43 @@ static size_t name_without(const char *name, const char *suffix)
 	return n > s && !strcmp(name + n - s, suffix) ? n - s : 0;
 }
 
+/* Finds the function whose entry or return the probe is. */
+static void probe_find_function(struct report_names *names, struct report_probe *probe)
+{
+	const char *name = probe->name;
+	size_t base;
+
+	if ((base = name_without(name, "__entry")))
+		probe->is_entry = true;
+	else if ((base = name_without(name, "__return")) || (base = name_without(name, "%return")))
+		probe->is_return = true;
+	else if (probe->is_measured && strstr(name, ".."))
+		base = strlen(name);
+	if (!base)
+		return;
+	probe->function = names_function(names, name, base);
+	names->functions[probe->function]->has_return |= !probe->is_entry;
+}
+
 struct report_probe *names_probe(struct report_names *names, const char *name, bool has_duration)
 {
-	size_t length = strlen(name), base;
+	size_t length = strlen(name);
 	uint64_t hash = table_hash(name, length);
 	uint32_t i = table_find(&names->by_probe, hash, probe_is, names, name);
 	struct report_probe *probe;
 
-	if (i != REPORT_NONE)
-		return names->probes[i];
-	probe = LIST_ADD(names->probes, names->nprobes);
-	probe->name = xstrdup(name);
-	probe->function = REPORT_NONE;
-	table_add(&names->by_probe, hash, probe->index);
-	if ((base = name_without(name, "__entry"))) {
-		probe->is_entry = true;
-	} else if ((base = name_without(name, "__return")) || (base = name_without(name, "%return"))) {
-		probe->is_return = true;
-		probe->is_measured = has_duration;
-	} else if (has_duration && strstr(name, "..")) {
-		probe->is_measured = true;
-		base = length;
+	if (i == REPORT_NONE) {
+		probe = LIST_ADD(names->probes, names->nprobes);
+		probe->name = xstrdup(name);
+		probe->function = REPORT_NONE;
+		table_add(&names->by_probe, hash, probe->index);
+	} else {
+		probe = names->probes[i];
 	}
-	if (base) {
-		probe->function = names_function(names, name, base);
-		names->functions[probe->function]->has_return |= !probe->is_entry;
+	/* A probe may have several classes, some of which have a duration. */
+	if (i == REPORT_NONE || (has_duration && !probe->is_measured)) {
+		probe->is_measured = has_duration;
+		probe_find_function(names, probe);
 	}
 	return probe;
 }
@@ -163,7 +175,7 @@ static bool process_is(const void *names, uint32_t i, const void *arg)
 	return process->pid == key->pid && !strcmp(process->host, key->host);
 }
 
-static bool thread_is(const void *names, uint32_t i, const void *arg)
+static bool thread_has_key(const void *names, uint32_t i, const void *arg)
 {
 	const struct report_thread *thread = ((const struct report_names *)names)->threads[i];
 	const struct thread_key *key = arg;
@@ -212,17 +224,17 @@ struct report_thread *names_thread(struct report_names *names, const char *host,
 	uint64_t hash;
 	uint32_t i;
 
-	if (names->last && thread_is(names, names->last->index, &key)) {
+	if (names->last && thread_has_key(names, names->last->index, &key)) {
 		thread_name(names->last, comm);
 		return names->last;
 	}
 	hash = table_hash(&pid, sizeof(pid)) * 31 + table_hash(&tid, sizeof(tid)) + table_hash(host, strlen(host));
-	i = table_find(&names->by_thread, hash, thread_is, names, &key);
+	i = table_find(&names->by_thread, hash, thread_has_key, names, &key);
 	if (i == REPORT_NONE && names->nthreads >= THREADS_MAX) {
 		other = true;
 		key = (struct thread_key){ "", -1, -1 };
 		hash = 0;
-		i = table_find(&names->by_thread, hash, thread_is, names, &key);
+		i = table_find(&names->by_thread, hash, thread_has_key, names, &key);
 	}
 	if (i == REPORT_NONE) {
 		struct report_process *process = names_process(names, &key);

@@ -126,6 +126,7 @@ bool packets_layout(const char *metadata, struct packet_layout *layout)
 	    !strstr(metadata, packet_header) || !layout_read_uuid(metadata, layout) ||
 	    !layout_read_classes(metadata, layout))
 		return false;
+	sscanf(clock, "\nclock {\n\tname = monotonic;\n\tuuid = \"%36[0-9a-f-]\";", layout->clock);
 	clock = strstr(clock, "offset_s = ");
 	if (!clock || sscanf(clock, "offset_s = %lld;\n\toffset = %lld;", &seconds, &ns) != 2 || ns < 0 ||
 	    ns >= 1000000000 || llabs(seconds) > TIME_MOST / 2000000000)
@@ -156,8 +157,8 @@ static const struct packet_class *layout_class(const struct packet_layout *layou
 }
 
 /* Returns the class of the packet there, and reads its header. NULL: it is damaged. */
-static const struct packet_class *header_read(const struct packet_layout *layout, int fd, off_t at,
-                                              char bytes[HEADER_MOST])
+static const struct packet_class *packet_read_header(const struct packet_layout *layout, int fd, off_t at,
+                                                     char bytes[HEADER_MOST])
 {
 	const struct packet_class *class;
 	ssize_t n = pread(fd, bytes, HEADER_MOST, at);
@@ -179,7 +180,7 @@ static uint64_t packet_check(const struct packet_layout *layout, int fd, off_t a
 	char bytes[HEADER_MOST];
 	uint64_t content, size, begin, end;
 
-	*class = header_read(layout, fd, at, bytes);
+	*class = packet_read_header(layout, fd, at, bytes);
 	if (!*class)
 		return 0;
 	content = number_at(bytes, (*class)->content);

@@ -16,12 +16,13 @@ struct packet_class {
 	size_t begin, end, content, size, header;
 };
 
-/* The packets of a trace, and the offset from the clock to times. */
+/* The packets of a trace, and its clock. */
 struct packet_layout {
 	uint8_t uuid[16];
+	char clock[37]; /* UUID; "": unknown. Traces with the same one have the same clock */
 	struct packet_class classes[PACKET_CLASSES_MAX];
 	size_t nclasses;
-	int64_t offset; /* ns */
+	int64_t offset; /* from the clock to times, in ns */
 };
 
 /* A part of a stream that has only good packets, or only damaged bytes. */

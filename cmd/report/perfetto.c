@@ -9,7 +9,7 @@
  *     C       the rate of a probe, at the end of the file
  *     M       the name of a process or thread, at the end of the file
  *
- * Times are microseconds since the first record, because a viewer has only 53 bits for them. otherData has the time of day.
+ * Times are microseconds since the first record or loss, because a viewer has only 53 bits for them. otherData has the time of day.
  * Processes of other hosts than the first one's, or without a pid, get numbers instead of pids.
  */
 #include "cmd/report/perfetto.h"
@@ -280,8 +280,9 @@ static void perfetto_put_names(struct perfetto *perfetto)
 	}
 }
 
-/* Writes the rate of a probe as a counter of its own process. */
-static void perfetto_put_counter(struct perfetto *perfetto, const struct probe_stats *probe, const char *name, size_t n)
+/* Writes the rate of a probe as a counter of its own process. begin is the time of the first record. */
+static void perfetto_put_counter(struct perfetto *perfetto, const struct probe_stats *probe, const char *name,
+                                 int64_t begin, size_t n)
 {
 	const struct series *rate = &probe->rate;
 
@@ -291,7 +292,7 @@ static void perfetto_put_counter(struct perfetto *perfetto, const struct probe_s
 
 		if (i && i < n && count == 0 && (i > rate->n || !rate->counts[i - 1]))
 			continue;
-		file = perfetto_begin(perfetto, 'C', perfetto->begin + (int64_t)(i * rate->width));
+		file = perfetto_begin(perfetto, 'C', begin + (int64_t)(i * rate->width));
 		fprintf(file, ",\"pid\":%" PRId64, 2 * NUMBERED_FROM);
 		perfetto_put_name(file, name);
 		fprintf(file, ",\"args\":{\"per second\":%.6g}}", count * 1e9 / (double)rate->width);
@@ -308,11 +309,12 @@ int perfetto_close(struct perfetto *perfetto, const struct run *run, const struc
 	for (size_t i = 0; i < stats->nprobes; i++)
 		if (stats->probes[i].records)
 			perfetto_put_counter(perfetto, &stats->probes[i], names_probe_at(stats->names, i)->name,
-			                     stats->rate.n);
+			                     run->begin, stats->rate.n);
 	fprintf(file,
 	        "\n],\"displayTimeUnit\":\"ns\",\"otherData\":{\"begin\":\"%" PRId64 "\",\"records\":%" PRIu64
 	        ",\"lost\":%" PRIu64 ",\"interrupted\":%s}}\n",
-	        run->begin, run->records, stats->lost, run->interrupted ? "true" : "false");
+	        perfetto->has_begin ? perfetto->begin : run->begin, run->records, stats->lost,
+	        run->interrupted ? "true" : "false");
 	if (fflush(file) && !perfetto->error)
 		perfetto->error = -errno;
 	perfetto_check(perfetto);

@@ -314,6 +314,7 @@ static bt_value *source_parameters(const struct input *input, size_t i)
 
 	if (!parameters || !inputs || bt_value_array_append_string_element(inputs, input->traces[i].path) ||
 	    bt_value_map_insert_entry(parameters, "inputs", inputs) ||
+	    bt_value_map_insert_signed_integer_entry(parameters, "clock-class-offset-ns", input->traces[i].shift) ||
 	    (input->ntraces > 1 &&
 	     bt_value_map_insert_bool_entry(parameters, "force-clock-class-origin-unix-epoch", BT_TRUE))) {
 		bt_value_put_ref(parameters);

@@ -75,6 +75,16 @@ static json_object *json_top_value(const struct top_value *value)
 	return row;
 }
 
+/* Makes an integer if the number is one of 64 bits. */
+static json_object *json_number(long double number)
+{
+	if (number >= 0 && number < 0x1p64L && (long double)(uint64_t)number == number)
+		return json_uint((uint64_t)number);
+	if (number < 0 && number >= -0x1p63L && (long double)(int64_t)number == number)
+		return json_int((int64_t)number);
+	return json_double((double)number);
+}
+
 static json_object *json_argument(const struct argument_stats *argument)
 {
 	json_object *row = json_new_object(), *values = json_new_array();
@@ -83,8 +93,8 @@ static json_object *json_argument(const struct argument_stats *argument)
 	json_add_text(row, "name", argument->name);
 	json_add_uint(row, "count", argument->top.total);
 	if (argument->numbers) {
-		json_add_double(row, "min", argument->min);
-		json_add_double(row, "max", argument->max);
+		json_add(row, "min", json_number(argument->min));
+		json_add(row, "max", json_number(argument->max));
 		json_add_double(row, "average", argument->sum / (double)argument->numbers);
 	}
 	for (size_t i = 0; i < argument->top.n; i++) {

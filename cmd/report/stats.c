@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/alloc.h"
+#include "cmd/report/calls.h"
 #include "cmd/report/grow.h"
 
 void stats_init(struct stats *stats, const struct report_names *names)
@@ -83,21 +84,22 @@ static struct argument_stats *probe_argument(struct probe_stats *probe, const ch
 	return &probe->arguments[probe->narguments++];
 }
 
-static void argument_add_number(struct argument_stats *argument, double number)
+static void argument_add_number(struct argument_stats *argument, long double number)
 {
 	if (!argument->numbers++ || number < argument->min)
 		argument->min = number;
 	if (argument->numbers == 1 || number > argument->max)
 		argument->max = number;
-	argument->sum += number;
+	argument->sum += (double)number;
 }
 
-static void argument_add(struct argument_stats *argument, const struct report_value *value, struct top_budget *budget)
+static void argument_stats_add(struct argument_stats *argument, const struct report_value *value,
+                               struct top_budget *budget)
 {
 	top_add(&argument->top, value, budget);
 	switch (value->kind) {
-	case VALUE_SIGNED: argument_add_number(argument, (double)value->i); break;
-	case VALUE_UNSIGNED: argument_add_number(argument, (double)value->u); break;
+	case VALUE_SIGNED: argument_add_number(argument, value->i); break;
+	case VALUE_UNSIGNED: argument_add_number(argument, value->u); break;
 	case VALUE_REAL: argument_add_number(argument, value->d); break;
 	case VALUE_HEX:
 	case VALUE_TEXT:
@@ -125,7 +127,7 @@ static void stats_record(void *state, const struct report_record *record)
 		struct argument_stats *argument = probe_argument(probe, record->values[i].name, i);
 
 		if (argument)
-			argument_add(argument, &record->values[i], &stats->budget);
+			argument_stats_add(argument, &record->values[i], &stats->budget);
 	}
 }
 
@@ -199,19 +201,12 @@ static void stats_add_call(struct stats *stats, const struct report_call *call, 
 
 static void stats_leave(void *state, const struct report_call *call, const struct report_record *record)
 {
-	uint64_t duration = (uint64_t)(call->end - call->begin), measured;
+	uint64_t duration = (uint64_t)(call->end - call->begin);
 	struct report_call known = *call;
 
 	/* A duration that the record has is that of the call, and without the time that the probes have taken. */
-	if (record && record->probe->is_measured && record->nvalues) {
-		const struct report_value *last = &record->values[record->nvalues - 1];
-
-		measured = last->kind == VALUE_UNSIGNED ? last->u : 0;
-		if (measured) {
-			duration = measured;
-			known.status = CALL_ENDED;
-		}
-	}
+	if (record && record_duration(record, &duration))
+		known.status = CALL_ENDED;
 	stats_add_call(state, &known, duration);
 }
 

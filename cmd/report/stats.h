@@ -23,7 +23,8 @@ struct argument_stats {
 	struct top top;
 	/* For arguments that are numbers: */
 	uint64_t numbers;
-	double sum, min, max;
+	double sum;
+	long double min, max; /* hold all integers of 64 bits */
 };
 
 struct probe_stats {

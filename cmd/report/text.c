@@ -321,6 +321,20 @@ static void text_put_value(FILE *out, const struct top_value *value)
 	}
 }
 
+/* Prints an integer of 64 bits exactly, another number with as many digits as distinguish it. */
+static void text_put_number(FILE *out, long double number)
+{
+	char digits[32];
+
+	json_format_double(digits, (double)number);
+	if (number >= 0 && number < 0x1p64L && (long double)(uint64_t)number == number)
+		fprintf(out, "%" PRIu64, (uint64_t)number);
+	else if (number < 0 && number >= -0x1p63L && (long double)(int64_t)number == number)
+		fprintf(out, "%" PRId64, (int64_t)number);
+	else
+		fputs(digits, out);
+}
+
 static void text_put_argument(FILE *out, const char *probe, const struct argument_stats *argument, bool all)
 {
 	const struct top *top = &argument->top;
@@ -333,12 +347,11 @@ static void text_put_argument(FILE *out, const char *probe, const struct argumen
 	putc(' ', out);
 	escape_put(out, argument->name);
 	if (argument->numbers) {
-		char least[32], most[32], average[32];
-
-		json_format_double(least, argument->min);
-		json_format_double(most, argument->max);
-		snprintf(average, sizeof(average), "%.6g", argument->sum / (double)argument->numbers);
-		fprintf(out, ": %s to %s, average %s", least, most, average);
+		fputs(": ", out);
+		text_put_number(out, argument->min);
+		fputs(" to ", out);
+		text_put_number(out, argument->max);
+		fprintf(out, ", average %.6g", argument->sum / (double)argument->numbers);
 	}
 	putc('\n', out);
 	for (size_t i = 0; i < shown; i++) {

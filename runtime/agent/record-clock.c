@@ -94,15 +94,19 @@ static uint64_t ticks_before_sample(const struct record_clock *clock, const stru
 	return ago < (double)clock->last.ns ? clock->last.ns - (uint64_t)ago : 0;
 }
 
-uint64_t record_clock_to_ns(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t time, uint64_t now)
+uint64_t record_clock_to_ns(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t time,
+                            uint64_t *now)
 {
 	if (shm->clock == AGENT_CLOCK_MONOTONIC)
 		time -= (uint64_t)shm->shift;
 	else if (time >= clock->last.ticks)
-		time = ticks_after_sample(clock, time, now);
+		time = ticks_after_sample(clock, time, *now);
 	else
 		time = ticks_before_sample(clock, shm, time);
-	return time < now ? time : now;
+	/* A record may be newer than *now, because threads write while the reader drains. */
+	if (time > *now)
+		*now = clock_ns();
+	return time < *now ? time : *now;
 }
 
 uint64_t record_clock_from_ns(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t ns)

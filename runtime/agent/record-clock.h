@@ -20,9 +20,9 @@ struct record_clock {
 void record_clock_open(struct record_clock *clock);
 /* Takes a sample. */
 void record_clock_update(struct record_clock *clock);
-/* Returns a time of the region's clock in ns of CLOCK_MONOTONIC, at most now. */
+/* Returns a time of the region's clock in ns of CLOCK_MONOTONIC. If it is later than *now, reads *now again and returns at most that. */
 uint64_t record_clock_to_ns(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t time,
-                            uint64_t now);
+                            uint64_t *now);
 /* Returns ns of CLOCK_MONOTONIC in the region's clock. */
 uint64_t record_clock_from_ns(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t ns);
 

@@ -221,7 +221,7 @@ static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings
 		return 0;
 	}
 	record->point = slot.point;
-	record->time = q->time = ring_time(ring, time, record_clock_to_ns(pass->clock, rings->shm, time, pass->now));
+	record->time = q->time = ring_time(ring, time, record_clock_to_ns(pass->clock, rings->shm, time, &pass->now));
 	q->attachment = slot.attachment;
 	q->pid = (uint32_t)rings->pid;
 	q->tid = ring->tid;

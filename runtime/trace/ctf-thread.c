@@ -331,7 +331,7 @@ int ctf_threads_describe(struct ctf_threads *threads, struct ctf_metadata *metad
 }
 
 /* A run of packets for one stream. */
-struct run {
+struct packet_run {
 	struct ctf_stream *stream;
 	struct iovec packets[CTF_WRITE_PACKETS];
 	size_t n;
@@ -339,7 +339,7 @@ struct run {
 };
 
 /* Writes the run, whose packets are the first in line. Packets that are written leave the line. */
-static int run_write(struct ctf_threads *threads, struct ctf_files *files, struct run *run)
+static int run_write(struct ctf_threads *threads, struct ctf_files *files, struct packet_run *run)
 {
 	size_t done;
 	int err = run->n ? ctf_stream_append(files, run->stream, run->packets, run->n, &done) : 0;
@@ -370,7 +370,7 @@ static int block_compare(const void *a, const void *b)
 int ctf_threads_write(struct ctf_threads *threads, struct ctf_metadata *metadata, struct ctf_files *files, event_fn fn,
                       void *arg)
 {
-	struct run run;
+	struct packet_run run;
 	int err = 0;
 
 	run.n = 0;

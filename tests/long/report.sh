@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # limit: 1800 7200
-# probe-report reads a trace of 1 GB in at most 200 MB of memory, with all of its outputs.
+# probe-report reads a trace of 1 GB in at most 200 MB of memory, with all of its outputs. Most records of such a trace are in
+# packets of threads.
 . tests/lib.sh
 need python3
 [ -x "$B/bin/probe-report" ] || skip "probe-report is not built"
-python3 tests/report/tree.py make "$T/trace" "$T/truth" "${SEED:-5}" plain || fail "no trace"
-records=$(python3 tests/report/tree.py grow "$T/trace" "${BYTES:-1073741824}") || fail "the trace does not grow"
+python3 tests/report/tree.py make "$T/trace" "$T/truth" "${SEED:-17}" plain,threads || fail "no trace"
+records=$(python3 tests/report/tree.py grow-threads "$T/trace" "${BYTES:-1073741824}") || fail "the trace does not grow"
 # measured LABEL COMMAND...: runs the command and prints its time and its largest resident set.
 measured() {
 	local label=$1
@@ -23,5 +24,13 @@ measured() {
 }
 measured "text" probe-report "$T/trace"
 measured "JSON" probe-report --json "$T/trace"
-measured "stacks and Chrome's JSON" probe-report --folded --perfetto=/dev/null "$T/trace"
+measured "page" probe-report --html="$T/page.html" "$T/trace"
+measured "Chrome's JSON" probe-report --perfetto=/dev/null "$T/trace"
+measured "stacks" probe-report --folded "$T/trace"
 want "records" "$records" "$(probe-report --json "$T/trace" | jq .records)"
+
+# A trace whose records are all in mixed packets.
+rm -r "$T/trace"
+python3 tests/report/tree.py make "$T/trace" "$T/truth" "${SEED:-17}" plain || fail "no trace"
+records=$(python3 tests/report/tree.py grow "$T/trace" $((${BYTES:-1073741824} / 4))) || fail "the trace does not grow"
+measured "text of a mixed trace" probe-report "$T/trace"

@@ -28,35 +28,49 @@ expect 2 probe-report --json --perfetto=- "$T/empty"
 
 # ---- a trace that ends in the middle of a packet, or has a damaged one ----
 
-python3 tests/report/tree.py make "$T/trace" "$T/truth" "${SEED:-17}" plain
-all=$(babeltrace2 "$T/trace" | wc -l)
-# events_of FILE: the number of events in a trace with this stream.
-events_of() {
-	rm -rf "$T/part" && mkdir "$T/part"
-	cp "$T/trace/metadata" "$T/part"
-	cat >"$T/part/stream_0"
-	babeltrace2 "$T/part" 2>/dev/null | wc -l
-}
-size=$(stat -c %s "$T/trace/stream_0")
-cp -r "$T/trace" "$T/cut"
-for cut in 1 4095 4097 $((size / 8192 * 4096 + 1)) $((size - 5000)); do
-	head -c $((size - cut)) "$T/trace/stream_0" >"$T/cut/stream_0"
+# The stream of the second trace has packets of a thread.
+SEED=${SEED:-17}
+for number in 0 1; do
+	trace=$T/trace$number
+	python3 tests/report/tree.py make "$trace" "$T/truth" $SEED "$([ $number = 0 ] && echo plain || echo plain,threads)"
+	[ $number = 0 ] && stream=stream_0 || stream=$(cd "$trace" && ls -S | grep 'stream_[1-9]' | head -n 1)
+	size=$([ -z "$stream" ] || stat -c %s "$trace/$stream")
+	[ "${size:-0}" -ge 16384 ] || { part_skipped "SEED=$SEED makes a trace without long streams of threads"; continue; }
+	all=$(babeltrace2 "$trace" | wc -l)
+	# events_of: the number of events in a trace whose stream is standard input.
+	events_of() {
+		rm -rf "$T/part" && cp -r "$trace" "$T/part"
+		cat >"$T/part/$stream"
+		[ -s "$T/part/$stream" ] || rm "$T/part/$stream"
+		babeltrace2 "$T/part" 2>/dev/null | wc -l
+	}
+	rm -rf "$T/cut" && cp -r "$trace" "$T/cut"
+	for cut in 1 4095 4097 $((size / 8192 * 4096 + 1)) $((size - 5000)); do
+		head -c $((size - cut)) "$trace/$stream" >"$T/cut/$stream"
+		expect 3 probe-report --json "$T/cut"
+		want "records of a trace cut by $cut bytes" "$(head -c $(((size - cut) / 4096 * 4096)) "$trace/$stream" | events_of)" "$(json .records <<<"$out")"
+		want_like "damage of a trace cut by $cut bytes" "'$T/cut/$stream' is damaged at 1 place: *" "$(jq -r '.damage[0]' <<<"$out")"
+		want "lost records of a trace cut by $cut bytes" true "$(json .lost_unknown <<<"$out")"
+	done
+	# A packet of zeros.
+	cp "$trace/$stream" "$T/cut/$stream"
+	dd if=/dev/zero of="$T/cut/$stream" bs=4096 seek=1 count=1 conv=notrunc 2>/dev/null
+	rest=$({ head -c 4096 "$trace/$stream"; tail -c +8193 "$trace/$stream"; } | events_of)
 	expect 3 probe-report --json "$T/cut"
-	want "records of a trace cut by $cut bytes" "$(head -c $(((size - cut) / 4096 * 4096)) "$T/trace/stream_0" | events_of)" "$(json .records <<<"$out")"
-	want_like "damage of a trace cut by $cut bytes" "'$T/cut/stream_0' is damaged at 1 place: *" "$(jq -r '.damage[0]' <<<"$out")"
-	want "lost records of a trace cut by $cut bytes" true "$(json .lost_unknown <<<"$out")"
+	want "records without a damaged packet" "$rest" "$(json .records <<<"$out")"
+	[ "$rest" -lt "$all" ] || fail "the damaged packet has no events"
+	want "uncertain calls around it" true "$(json '[.calls[].uncertain] | add > 0' <<<"$out")"
+	expect 3 probe-report "$T/cut"
+	want_like "the text of a damaged trace" "*0 records were lost, or more: parts of the trace are missing*4096 bytes are left out*" \
+		"${out//, and more, whose number is unknown/, or more: parts of the trace are missing}"
+	# A packet that says that it is of another class of streams.
+	cp "$trace/$stream" "$T/cut/$stream"
+	printf "\\x$(printf %02x $((1 - number)))" | dd of="$T/cut/$stream" bs=1 seek=$((4096 + 20)) conv=notrunc 2>/dev/null
+	expect 3 probe-report --json "$T/cut"
+	want "records without a packet of another class" "$rest" "$(json .records <<<"$out")"
+	want "copies that are left" "" "$(ls "$TMPDIR")"
 done
-cp "$T/trace/stream_0" "$T/cut/stream_0"
-dd if=/dev/zero of="$T/cut/stream_0" bs=4096 seek=2 count=1 conv=notrunc 2>/dev/null
-rest=$({ head -c 8192 "$T/trace/stream_0"; tail -c +12289 "$T/trace/stream_0"; } | events_of)
-expect 3 probe-report --json "$T/cut"
-want "records without a damaged packet" "$rest" "$(json .records <<<"$out")"
-[ "$rest" -lt "$all" ] || fail "the damaged packet has no events"
-want "uncertain calls around it" true "$(json '[.calls[].uncertain] | add > 0' <<<"$out")"
-expect 3 probe-report "$T/cut"
-want_like "the text of a damaged trace" "*0 records were lost, or more: parts of the trace are missing*4096 bytes are left out*" \
-	"${out//, and more, whose number is unknown/, or more: parts of the trace are missing}"
-want "copies that are left" "" "$(ls "$TMPDIR")"
+trace=$T/trace0
 
 # ---- a writer that was killed ----
 
@@ -91,13 +105,13 @@ fi
 
 # ---- traces of other tools, and several traces ----
 
-if babeltrace2 "$T/trace" -o ctf -w "$T/other" >/dev/null 2>&1; then
+if babeltrace2 "$trace" -o ctf -w "$T/other" >/dev/null 2>&1; then
 	expect 0 probe-report --json "$T/other"
 	want "records of a trace that babeltrace2 has written" "$all" "$(json .records <<<"$out")"
 	mkdir "$T/both"
-	cp -r "$T/trace" "$T/both/a"
+	cp -r "$trace" "$T/both/a"
 	sed 's/hostname = "box"/hostname = "jar"/' -i "$T/both/a/metadata"
-	cp -r "$T/trace" "$T/both/b"
+	cp -r "$trace" "$T/both/b"
 	expect 0 probe-report --json "$T/both"
 	want "records of two traces" $((2 * all)) "$(json .records <<<"$out")"
 	want "hosts of two traces" '["box","jar"]' "$(json '[.processes[].host] | sort' <<<"$out")"
@@ -108,13 +122,13 @@ fi
 
 # ---- hostile names and bytes ----
 
-cp -r "$T/trace" "$T/context"
+cp -r "$trace" "$T/context"
 sed 's/clock_ns timestamp_begin;/clock_ns timestamp_begYn;/' -i "$T/context/metadata"
 probe-report --json "$T/context" >"$T/out"
 status=$?
 [ $status -le 3 ] || fail "a packet context with another field: status $status"
 
-cp -r "$T/trace" "$T/names"
+cp -r "$trace" "$T/names"
 sed 's/app:f0__/app:\\033[31m;\\n\&<f0__/' -i "$T/names/metadata"
 expect 0 probe-report "$T/names"
 want "escape characters in the text" 0 "$(grep -c $'\033' <<<"$out")"
@@ -123,7 +137,7 @@ expect 0 probe-report --folded "$T/names"
 want "lines of stacks that are not PATH NUMBER" 0 "$(grep -cvE '^[^ ]+ [0-9]+$' <<<"$out")"
 expect 0 probe-report -q --perfetto="$T/chrome" "$T/names"
 want "names in Chrome's JSON" true "$(json '[.traceEvents[].name // ""] | any(. == "app:\u001b[31m;\n&<f0")' "$T/chrome")"
-python3 - "$T" "${SEED:-$RANDOM}" "${PROBEPOINT_LONG-}" <<'P' || fail "a damaged trace ends probe-report in another way"
+python3 - "$T" $SEED "${PROBEPOINT_LONG-}" <<'P' || fail "a damaged trace ends probe-report in another way"
 import os, random, shutil, subprocess, sys
 root, seed, long = sys.argv[1:]
 print("SEED=%s" % seed)
@@ -131,8 +145,9 @@ rng = random.Random(int(seed))
 seen = {}
 for number in range(600 if long else 40):
     shutil.rmtree(root + "/fuzz", ignore_errors=True)
-    shutil.copytree(root + "/trace", root + "/fuzz")
-    name = root + "/fuzz/" + rng.choice(("metadata", "stream_0"))
+    source = root + rng.choice(("/trace0", "/trace1"))
+    shutil.copytree(source, root + "/fuzz")
+    name = root + "/fuzz/" + rng.choice(["metadata"] + [name for name in os.listdir(source) if name.startswith("stream_")])
     data = bytearray(open(name, "rb").read())
     for _ in range(rng.choice((1, 1, 3, 50))):
         at = rng.randrange(len(data) or 1)
@@ -155,9 +170,9 @@ P
 
 # ---- interrupts and outputs ----
 
-expect 1 probe-report --perfetto=/missing/file "$T/trace"
+expect 1 probe-report --perfetto=/missing/file "$trace"
 want_like "a file that cannot be created" "*cannot create '/missing/file': No such file or directory" "$out"
-expect 1 probe-report -q --perfetto=/dev/full "$T/trace"
+expect 1 probe-report -q --perfetto=/dev/full "$trace"
 want_like "a full disk" "*cannot write '/dev/full': No space left on device*" "$out"
-expect 0 sh -c 'probe-report -q --perfetto=- "$1" | jq -e ".traceEvents | length > 100" >/dev/null' sh "$T/trace"
+expect 0 sh -c 'probe-report -q --perfetto=- "$1" | jq -e ".traceEvents | length > 100" >/dev/null' sh "$trace"
 want "escapes of --usage and --help" "" "$(probe-report --help | grep $'\033')"

@@ -4,6 +4,7 @@
 usage: tree.py make DIR TRUTH SEED MODE
        tree.py check TRUTH MODE CHROME JSON [FOLDED]
        tree.py grow DIR BYTES     repeats the packets of a trace, in other threads, until it has this size
+       tree.py grow-threads DIR BYTES
 
 MODE is a comma-separated list:
     flat        a function never calls itself, directly or not
@@ -11,6 +12,7 @@ MODE is a comma-separated list:
     tail        some calls are tail calls, whose return is before the call
     late        the trace begins and ends while calls are in flight
     lost        records are missing, and the packets say how many
+    threads     each thread but the first has packets of its own
 """
 
 import json
@@ -22,6 +24,8 @@ import uuid
 
 PACKET = 4096
 HEADER = struct.Struct("<I16sIQQQQQ")
+THREAD = struct.Struct("<ii16s")  # follows the header in packets of threads
+EVENT = struct.Struct("<HIq")     # in packets of threads
 FUNCTIONS = 6
 OFFSET_S = 1700000000
 
@@ -29,10 +33,12 @@ OFFSET_S = 1700000000
 def metadata(identity, functions):
     """Returns the text of a trace as probe-trace writes it."""
     text = "/* CTF 1.8 */\n\n"
-    for name, size, signed, base in (("s32", 32, "true", 10), ("s64", 64, "true", 10), ("u8", 8, "false", 10),
+    for name, size, signed, base in (("s32", 32, "true", 10), ("u16", 16, "false", 10), ("s64", 64, "true", 10), ("u8", 8, "false", 10),
                                      ("u32", 32, "false", 10), ("u64", 64, "false", 10), ("x32", 32, "false", 16)):
         text += "typealias integer { size = %d; align = 8; signed = %s; base = %d; } := %s;\n" % (size, signed, base, name)
-    text += "typealias integer { size = 64; align = 8; signed = false; map = clock.monotonic.value; } := clock_ns;\n\n"
+    text += "typealias integer { size = 64; align = 8; signed = false; map = clock.monotonic.value; } := clock_ns;\n"
+    text += "typealias integer { size = 32; align = 8; signed = false; map = clock.monotonic.value; } := clock_low;\n"
+    text += "typealias integer { size = 8; align = 8; signed = false; encoding = UTF8; } := letter;\n\n"
     text += ("trace {\n\tmajor = 1;\n\tminor = 8;\n\tuuid = \"%s\";\n\tbyte_order = le;\n\tpacket.header := struct {\n"
              "\t\tx32 magic;\n\t\tu8 uuid[16];\n\t\tu32 stream_id;\n\t};\n};\n\n" % identity)
     text += "env {\n\thostname = \"box\";\n\ttracer_name = \"probepoint\";\n};\n\n"
@@ -42,10 +48,14 @@ def metadata(identity, functions):
              "\t\tu64 content_size;\n\t\tu64 packet_size;\n\t\tu64 events_discarded;\n\t};\n\tevent.header := struct {\n"
              "\t\tu32 id;\n\t\tclock_ns timestamp;\n\t};\n\tevent.context := struct {\n\t\ts32 _pid;\n\t\ts32 _tid;\n"
              "\t\tstring _comm;\n\t};\n};\n\n")
-    for i in range(functions):
-        for j, end in enumerate(("entry", "return")):
-            text += ("event {\n\tname = \"app:f%d__%s\";\n\tid = %d;\n\tstream_id = 0;\n\tfields := struct {\n\t\ts64 _%s;\n"
-                     "\t\tx32 __faults;\n\t};\n};\n\n" % (i, end, 2 * i + j, ("id", "result")[j]))
+    text += ("stream {\n\tid = 1;\n\tpacket.context := struct {\n\t\tclock_ns timestamp_begin;\n\t\tclock_ns timestamp_end;\n"
+             "\t\tu64 content_size;\n\t\tu64 packet_size;\n\t\tu64 events_discarded;\n\t\ts32 _pid;\n\t\ts32 _tid;\n"
+             "\t\tletter _comm[16];\n\t};\n\tevent.header := struct {\n\t\tu16 id;\n\t\tclock_low timestamp;\n\t};\n};\n\n")
+    for stream in 0, 1:
+        for i in range(functions):
+            for j, end in enumerate(("entry", "return")):
+                text += ("event {\n\tname = \"app:f%d__%s\";\n\tid = %d;\n\tstream_id = %d;\n\tfields := struct {\n\t\ts64 _%s;\n%s"
+                         "\t};\n};\n\n" % (i, end, 2 * i + j, stream, ("id", "result")[j], "" if stream else "\t\tx32 __faults;\n"))
     return text
 
 
@@ -128,7 +138,7 @@ def make(directory, truth, seed, modes):
             calls.append(begun[number])
         elif number in begun:
             begun[number][3] = time
-    lost = write(directory, records, rng, "lost" in modes)
+    lost = (write_threads if "threads" in modes else write)(directory, records, rng, "lost" in modes)
     with open(truth, "w", encoding="utf-8") as file:
         json.dump({"calls": calls, "lost": lost, "records": len(records) - lost}, file)
 
@@ -158,6 +168,50 @@ def write(directory, records, rng, lose):
                 size = HEADER.size + len(body)
                 stream.write(HEADER.pack(0xC1FC1FC1, identity.bytes, 0, times[0], times[-1], 8 * size, 8 * PACKET, lost) + body)
                 stream.write(bytes(PACKET - size))
+    return lost
+
+
+def packet(identity, stream, body, times, lost, thread=b""):
+    """Returns the bytes of a packet."""
+    size = HEADER.size + len(thread) + len(body)
+    header = HEADER.pack(0xC1FC1FC1, identity.bytes, stream, times[0], times[-1], 8 * size, 8 * PACKET, lost)
+    return header + thread + body + bytes(PACKET - size)
+
+
+def write_threads(directory, records, rng, lose):
+    """Writes the metadata, a mixed stream, a stream of losses, and a stream for each other thread. Returns the number of lost records."""
+    identity = uuid.UUID(int=rng.getrandbits(128))
+    os.mkdir(directory)
+    with open(directory + "/metadata", "w", encoding="utf-8") as file:
+        file.write(metadata(identity, FUNCTIONS))
+    kept, losses, lost, at = [], b"", 0, 0
+    while at < len(records):
+        window, at = records[at:at + 40], at + 40
+        if lose and kept and rng.random() < 0.05:
+            left = [record for record in window if rng.random() < 0.7]
+            losses += packet(identity, 0, b"", [kept[-1][0]], lost)
+            lost += len(window) - len(left)
+            losses += packet(identity, 0, b"", [window[-1][0]], lost)
+            window = left
+        kept += window
+    tids = sorted({record[1] for record in records})
+    if losses:
+        with open(directory + "/stream_%d" % len(tids), "wb") as stream:
+            stream.write(losses)
+    for number, tid in enumerate(tids):
+        mine = [record for record in kept if record[1] == tid]
+        with open(directory + "/stream_%d" % number, "wb") as stream:
+            while mine:
+                wanted = rng.randint(3, 60 if not number else (PACKET - HEADER.size - THREAD.size) // EVENT.size)
+                taken, mine = mine[:wanted], mine[wanted:]
+                times, body = [record[0] for record in taken], b""
+                for time, _, function, is_return, value in taken:
+                    if number:
+                        body += EVENT.pack(2 * function + is_return, time & 0xffffffff, value)
+                    else:
+                        body += struct.pack("<IQii", 2 * function + is_return, time, 7, tid) + b"w%d\0" % tid + struct.pack("<qI", value, 0)
+                thread = THREAD.pack(7, tid, b"w%d" % tid) if number else b""
+                stream.write(packet(identity, 1 if number else 0, body, times, 0, thread))
     return lost
 
 
@@ -272,6 +326,29 @@ def check_folded(found, folded):
         sys.exit("%d stacks differ, such as %s: %s, not %s" % (len(differing), differing[0], got.get(differing[0]), wanted.get(differing[0])))
 
 
+def grow_threads(directory, size):
+    """Appends copies of the packets to streams of threads, in other threads and later. Removes the mixed stream. Prints the number of records."""
+    os.remove(directory + "/stream_0")
+    names = sorted(name for name in os.listdir(directory) if name.startswith("stream_"))
+    streams = [open(directory + "/" + name, "rb").read() for name in names]
+    events, copy = 0, 0
+    while size > 0:
+        for name, data in zip(names, streams):
+            changed = bytearray(data)
+            for at in range(0, len(data), PACKET):
+                begin, end, content = struct.unpack_from("<QQQ", data, at + 24)
+                events += (content // 8 - HEADER.size - THREAD.size) // EVENT.size
+                pid, tid, comm = THREAD.unpack_from(data, at + HEADER.size)
+                # The low bits of the times of events stay.
+                struct.pack_into("<QQ", changed, at + 24, begin + (copy << 32), end + (copy << 32))
+                THREAD.pack_into(changed, at + HEADER.size, pid + copy % 50, tid + 10 * (copy % 500), comm)
+            with open(directory + "/" + name, "ab" if copy else "wb") as stream:
+                stream.write(changed)
+            size -= len(data)
+        copy += 1
+    print(events)
+
+
 def grow(directory, size):
     """Appends copies of the packets to a stream. The copies have later times, other threads and other numbers."""
     data = open(directory + "/stream_0", "rb").read()
@@ -301,7 +378,9 @@ def grow(directory, size):
     print(sum(len(events) for _, events in packets) * (copy + 1))
 
 
-if sys.argv[1] == "grow":
+if sys.argv[1] == "grow-threads":
+    grow_threads(sys.argv[2], int(sys.argv[3]))
+elif sys.argv[1] == "grow":
     grow(sys.argv[2], int(sys.argv[3]))
 elif sys.argv[1] == "make":
     make(sys.argv[2], sys.argv[3], int(sys.argv[4]), set(sys.argv[5].split(",")))

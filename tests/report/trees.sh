@@ -12,7 +12,7 @@ echo "SEED=$SEED"
 rounds=1
 [ -z "${PROBEPOINT_LONG-}" ] || rounds=100
 for ((round = 0; round < rounds; round++)); do
-	for mode in flat plain tail flat,unwind unwind unwind,tail lost flat,lost,unwind late,tail; do
+	for mode in flat plain,threads tail flat,unwind,threads unwind unwind,tail lost lost,threads flat,lost,unwind late,tail,threads; do
 		seed=$((SEED + round))
 		rm -rf "$T/trace"
 		python3 tests/report/tree.py make "$T/trace" "$T/truth" $seed $mode || fail "seed $seed, $mode: no trace"
