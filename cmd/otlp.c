@@ -299,6 +299,19 @@ static bool argument_is_repeated(const struct pp_event *event, size_t i)
 	return false;
 }
 
+/* Sets the key of an attribute of an argument: its name and an ending, or argN if another attribute has this key. */
+static void argument_key(char *key, size_t size, const struct pp_event *event, size_t i, const char *ending)
+{
+	static const char *const own[] = { "probepoint.probe", "thread.id", "thread.name" };
+	bool taken = argument_is_repeated(event, i);
+
+	snprintf(key, size, "%s%s", pp_event_arg_name(event, i), ending);
+	for (size_t k = 0; k < sizeof(own) / sizeof(*own); k++)
+		taken |= !strcmp(key, own[k]);
+	if (taken)
+		snprintf(key, size, "arg%zu%s", i, ending);
+}
+
 /* Returns the attributes of a record. *dropped: the number of arguments that could not be read. skip: one that is left out. */
 static json_object *attributes_make(const struct pp_event *event, size_t skip, unsigned *dropped)
 {
@@ -314,14 +327,11 @@ static json_object *attributes_make(const struct pp_event *event, size_t skip, u
 
 		if (i == skip)
 			continue;
-		if (argument_is_repeated(event, i))
-			snprintf(key, sizeof(key), "arg%zu", i);
-		else
-			snprintf(key, sizeof(key), "%s", pp_event_arg_name(event, i));
+		argument_key(key, sizeof(key), event, i, "");
 		*dropped += !argument_add(attributes, key, event, i);
 		if (!name)
 			continue;
-		snprintf(key, sizeof(key), "%s.name", pp_event_arg_name(event, i));
+		argument_key(key, sizeof(key), event, i, ".name");
 		otlp_add_text(attributes, key, name);
 	}
 	return attributes;

@@ -107,6 +107,9 @@ static void structure_flatten(struct fields *fields, const char *name, const bt_
 	uint64_t n = bt_field_class_structure_get_member_count(class);
 	char full[NAME_MAX_LENGTH];
 
+	/* An argument that could never be read has no bytes in probepoint's traces. */
+	if (!n && name && fields->is_ours)
+		field_add_value(fields, name, VALUE_FAULT);
 	for (uint64_t i = 0; i < n; i++) {
 		const char *member = bt_field_class_structure_member_get_name(
 			bt_field_class_structure_borrow_member_by_index_const(class, i));
@@ -210,25 +213,17 @@ static void fields_apply_marks(struct fields *fields)
 	size_t cut = fields_find_mark(fields, "_cut"), faults = fields_find_mark(fields, "_faults");
 	uint64_t cuts = cut < fields->n ? fields->values[cut].u : 0;
 	uint64_t missing = faults < fields->n ? fields->values[faults].u : 0;
-	size_t n = cut < faults ? cut : faults, number = 0;
+	size_t n = cut < faults ? cut : faults;
 
 	fields->n = n;
 	if (!cuts && !missing)
 		return;
-	for (size_t i = 0; i < n; i++, number++) {
+	for (size_t i = 0; i < n && i < 64; i++) {
 		struct report_value *value = &fields->values[i];
-		char *end;
 
-		/* The argument argN has the number N, which is not i if an argument before it is not in the trace. */
-		if (!strncmp(value->name, "arg", 3) && value->name[3] >= '0' && value->name[3] <= '9') {
-			unsigned long named = strtoul(value->name + 3, &end, 10);
-
-			if (!*end && named > number && named < 64)
-				number = named;
-		}
-		if (number < 64 && missing >> number & 1)
+		if (missing >> i & 1)
 			*value = (struct report_value){ .name = value->name, .kind = VALUE_FAULT };
-		else if (number < 64 && cuts >> number & 1)
+		else if (cuts >> i & 1)
 			value->cut = true;
 	}
 }
@@ -239,6 +234,7 @@ void fields_take(struct fields *fields, const bt_event *event, bool is_ours)
 	const bt_field *context = bt_event_borrow_specific_context_field_const(event);
 
 	fields->n = fields->used = 0;
+	fields->is_ours = is_ours;
 	if (payload)
 		structure_flatten(fields, NULL, payload, 0);
 	if (is_ours)
@@ -286,5 +282,6 @@ const char *fields_text(const bt_field *field)
 {
 	if (!field || bt_field_get_class_type(field) != BT_FIELD_CLASS_TYPE_STRING)
 		return NULL;
-	return bt_field_string_get_value(field);
+	/* libbabeltrace2 2.0 returns an earlier text for an empty one. */
+	return bt_field_string_get_length(field) ? bt_field_string_get_value(field) : "";
 }

@@ -15,6 +15,7 @@ struct fields {
 	uint64_t left_out; /* in all records */
 	char *names;       /* of members of structures and arrays */
 	size_t used, room;
+	bool is_ours;
 };
 
 /*

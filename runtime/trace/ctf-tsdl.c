@@ -226,12 +226,21 @@ void ctf_tsdl_begin(FILE *to, const struct ctf_head *head, const char *images)
 	fputs(tsdl_streams, to);
 }
 
+/*
+ * Returns whether a field cannot have this identifier after another one. babeltrace2 compares an identifier also with those
+ * before it without their first '_', so that _x cannot follow __x.
+ */
+static bool name_is_same(const char *before, const char *name)
+{
+	return !strcmp(before, name) || !strcmp(before + 1, name);
+}
+
 static bool name_is_taken(char names[][NAME_MAX_BYTES + 16], uint32_t n, const char *name)
 {
-	if (!strcmp(name, FAULTS) || !strcmp(name, CUT))
+	if (name_is_same(name, FAULTS) || name_is_same(name, CUT))
 		return true;
 	while (n--)
-		if (!strcmp(names[n], name))
+		if (name_is_same(names[n], name))
 			return true;
 	return false;
 }
@@ -287,7 +296,7 @@ static void tsdl_put_field(FILE *to, enum ctf_field field, unsigned bits, const 
 	};
 
 	switch (field) {
-	case CTF_NONE: break;
+	case CTF_NONE: fprintf(to, "\t\tstruct { } %s;\n", name); break;
 	case CTF_SIGNED:
 	case CTF_UNSIGNED:
 	case CTF_HEX: fprintf(to, "\t\t%s%u %s;\n", prefix[field], bits, name); break;

@@ -57,7 +57,7 @@ _Static_assert(sizeof(struct ctf_packet) == 64 && sizeof(struct ctf_thread_packe
 
 /* The type of an argument in the trace. */
 enum ctf_field {
-	CTF_NONE,   /* not in the trace, because it can never be read */
+	CTF_NONE,   /* no bytes, because it can never be read */
 	CTF_SIGNED, /* integers have the size of the argument */
 	CTF_UNSIGNED,
 	CTF_HEX,

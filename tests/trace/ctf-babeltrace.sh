@@ -29,7 +29,7 @@ _faults = 0x0 }
 1010 kind:text: $worker, { n = 0, s = "1234567", t = "", _faults = 0x5, _cut = 0x0 }
 1011 kind:text: $worker, { n = 0, s = "$z127", t = "nul", _faults = 0x0, _cut = 0x6 }
 1012 kind:nothing: $worker, { }
-1013 kind:unreadable: $worker, { n = 42, _faults = 0x1 }
+1013 kind:unreadable: $worker, { v = { }, n = 42, _faults = 0x1 }
 9000000000 kind:nothing: { 4194304, 4194303, "fifteen letters" }, { }
 E
 [ "$(babeltrace2 --names=context,payload "$T/kinds" | grep -c '{ pid = 100, tid = 101, comm = "worker" }')" = 14 ] ||
