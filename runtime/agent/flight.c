@@ -65,7 +65,7 @@ static int record_give(const struct flight_work *w, const struct record *from, s
 	memcpy(thread.comm, comm, sizeof(thread.comm));
 	thread.comm[sizeof(thread.comm) - 1] = 0;
 	record->point = slot.point & RECORD_POINT_MASK;
-	record->time = record_clock_to_ns(r->clock, w->shm, record->time, w->now);
+	record->time = record_clock_to_ns(r->clock, w->shm, record->time, &w->now);
 	return r->fn(&thread, record, 8 * words, r->arg);
 }
 
