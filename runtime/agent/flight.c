@@ -44,7 +44,7 @@ struct flight_work {
 
 /* ---- records ---- */
 
-static int record_give(const struct flight_work *w, const struct record *from, size_t words, uint32_t tid,
+static int record_give(struct flight_work *w, const struct record *from, size_t words, uint32_t tid,
                        const char comm[16])
 {
 	const struct flight_reading *r = w->reading;

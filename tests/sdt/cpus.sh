@@ -11,7 +11,7 @@ levels=(-O2)
 [ -z "${PROBEPOINT_LONG-}" ] || { count=300; levels=(-O0 -O1 -O2 -O3 -Os); }
 
 "$CC" -std=gnu17 -D_GNU_SOURCE -DPP_VERSION='""' -w -O1 -Iinclude -I. $D/cpus/evaluate.c base/*.c sdt/*.c runtime/fetch/*.c \
-	runtime/aggregate.c $(pkg-config --libs libelf libbpf) -lstdc++ -o "$T/evaluate" >"$T/log" 2>&1 ||
+	runtime/aggregate.c runtime/abi*.c $(pkg-config --libs libelf libbpf) -lstdc++ -o "$T/evaluate" >"$T/log" 2>&1 ||
 	{ tail -n 20 "$T/log"; fail "evaluate.c does not build"; }
 
 # ranges FILE: sets FIXED and CHANGING to the file's constant data, and to its writable data.

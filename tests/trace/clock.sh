@@ -26,6 +26,8 @@ for b in kernel agent; do
 	touch "$STEP"
 	tell "it_$b" "tick 1"
 	wait_for 10 shown 2
+	# The writer looks once a second.
+	wait_for 10 grep -q 'the time of day steps by' "$T/ctf.$b/metadata"
 	rm "$STEP"
 	tell "it_$b" "tick 1"
 	wait_for 10 shown 3
