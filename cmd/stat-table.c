@@ -23,7 +23,7 @@ static const struct count_column columns[] = {
 	{ "UNSAMPLED", offsetof(struct pp_counts, unsampled), RARELY },
 	{ "IDLE", offsetof(struct pp_counts, idle), VERBOSE },
 	{ "RECORDED", offsetof(struct pp_counts, recorded), SOMETIMES },
-	{ "OVERWRITTEN", offsetof(struct pp_counts, overwritten), SOMETIMES },
+	{ "OVERWRITTEN", offsetof(struct pp_counts, overwritten), RARELY },
 	{ "LOST", offsetof(struct pp_counts, lost), SOMETIMES },
 	{ "ENTRIES", offsetof(struct pp_counts, entries), RARELY },
 	{ "MISSED", offsetof(struct pp_counts, missed), RARELY },

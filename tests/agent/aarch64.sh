@@ -31,7 +31,7 @@ under_agent() { exec qemu-aarch64 "${cpu[@]}" -L $SYSROOT -E LD_PRELOAD="$agent"
 trampolines() {
 	local o=$T/agent/obj/runtime/agent/inproc out
 	build trampoline tests/unit/trampoline.c tests/agent/cross/image.c runtime/aggregate.c runtime/fetch/program.c runtime/fetch/check.c sdt/operand*.c sdt/signature.c base/arena.c base/error.c \
-		"$o/trampoline-aarch64.o" "$o/compile.o" "$o/codebuf.o" "$o/hit-read.o" "$o/hit-ring.o" "$o/hit-aggregate.o" "$o/hit-calls.o" "$o/hit-sample.o" \
+		"$o/trampoline-aarch64.o" "$o/compile.o" "$o/codebuf.o" "$o/hit-read.o" "$o/hit-ring.o" "$o/hit-flight.o" "$o/hit-aggregate.o" "$o/hit-calls.o" "$o/hit-sample.o" \
 		"$o/entry-aarch64.o"
 	# With vectors of 256 bytes and atomic instructions; with neither; with vectors of 64 bytes.
 	for model in max cortex-a53 a64fx; do

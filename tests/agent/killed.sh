@@ -49,7 +49,7 @@ killed() {
 		(KILLER_STEP=$step KILLER_COUNT=$T/steps LD_PRELOAD=$T/killer.so timeout -s INT 30 "$@" >"$T/said" 2>&1 </dev/null
 			echo $? >"$T/status") 2>/dev/null
 		# On a busy machine a command may need a step more, as when it was counted, or less.
-		if [ -s "$T/steps" ] && [ "$(cat "$T/steps")" -lt "$step" ] && [ "$step" -gt $((total - 5)) ]; then
+		if [ -s "$T/steps" ] && [ "$(cat "$T/steps")" -lt "$step" ] && [ "$step" -gt $((total - 12)) ]; then
 			clean "$name, which ended before step $step of $total"
 			continue
 		fi
@@ -81,7 +81,7 @@ killed read probe-trace -q -n 10 -s $S
 echo "$all steps"
 stop a
 
-times=8 lines=0
+times=3 lines=0
 [ "${PROBEPOINT_LONG-}" ] && times=200
 for ((i = 0; i < times; i++)); do
 	start a env LD_PRELOAD="$AGENT" "$T/hits"

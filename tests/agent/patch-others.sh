@@ -5,7 +5,7 @@
 . tests/agent/lib.sh
 
 # The helpers of trampolines call no library and use no vector register. The library exports only what it interposes.
-helpers=("$B"/obj/runtime/agent/inproc/{hit-{read,ring,calls,aggregate},aggregate}.o)
+helpers=("$B"/obj/runtime/agent/inproc/{hit-{read,ring,flight,calls,aggregate,sample},aggregate}.o)
 nm --defined-only "${helpers[@]}" | awk 'NF == 3 { print $3 }' | sort -u >"$T/defined"
 want "functions that the helpers of trampolines call" "agent pthread_setspecific" \
 	"$(nm -u "${helpers[@]}" | awk 'NF == 2 && $2 !~ /_GLOBAL_OFFSET_TABLE_|^agent_thread$/ { print $2 }' | sort -u |

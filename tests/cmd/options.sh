@@ -53,6 +53,9 @@ table() {
 --check                  | list-sessions enable-pid enable-file enable-command
 --follow                 | enable-pid enable-file enable-command
 --config FILE            | enable-pid enable-file enable-command
+--flight-recorder 2M     |
+--snapshot               | trace-pid trace-file trace-command
+--trigger exit           | trace-session trace-pid trace-file trace-command
 --otlp                   |
 --trace-id arg0          | trace-session trace-pid trace-file trace-command
 --openmetrics            |

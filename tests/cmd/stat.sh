@@ -29,7 +29,7 @@ E
 expect 0 probe-stat --json -s "$S"
 want "keys of the document" '["probes","session","time","uncounted"]' "$(json keys <<<"$out")"
 want "keys of a row" \
-	'["abandoned","backend","entries","file","file_state","filtered","hits","idle","lost","missed","pid","probe","recorded","sites","state","under_way","unmatched","unsampled"]' \
+	'["abandoned","backend","entries","file","file_state","filtered","hits","idle","lost","missed","overwritten","pid","probe","recorded","sites","state","under_way","unmatched","unsampled"]' \
 	"$(json '.probes[0]|keys' <<<"$out")"
 want "values of a row" "[\"app:tick\",$p,\"$T/target\",\"kernel\",1,100000,0,100000,0,0,0]" \
 	"$(json '.probes[0]|[.probe,.pid,.file,.backend,.sites,.hits,.filtered,.idle,.recorded,.lost,.missed]' <<<"$out")"

@@ -67,5 +67,5 @@ if [ "$(uname -m)" = x86_64 ]; then
 	for segment in "$XDG_RUNTIME_DIR"/probepoint/*/segment-*; do
 		{ printf '\1'; cat "$segment"; } >"$T/agent/$(basename "$(dirname "$segment")")" || fail "cannot copy an attachment file for the corpus"
 	done
-	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,files,socket,state-dir,compile,trampoline-x86_64,hit-read,hit-ring,hit-aggregate,hit-calls,hit-sample,entry-x86_64,codebuf}.c runtime/fetch/check.c runtime/aggregate.c
+	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,files,socket,state-dir,compile,trampoline-x86_64,hit-read,hit-ring,hit-flight,hit-aggregate,hit-calls,hit-sample,entry-x86_64,codebuf}.c runtime/fetch/check.c runtime/aggregate.c
 fi

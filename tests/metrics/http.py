@@ -23,7 +23,7 @@ def send(data, wait=3):
             s.sendall(data)
             s.shutdown(socket.SHUT_WR)
             return s.recv(65536).split(b"\r\n")[0].decode("latin-1")
-        except (ConnectionError, socket.timeout):
+        except OSError:  # the server has closed, or is silent
             return ""
 
 

@@ -36,7 +36,6 @@
 #define ck_assert_mem_eq(x, y, size) ck_assert(!memcmp(x, y, size))
 #define ck_assert_int_gt(x, y) ck_compare(x, >, y)
 #define ck_assert_int_lt(x, y) ck_compare(x, <, y)
-#define ck_assert_mem_eq(x, y, n) ck_assert(!memcmp(x, y, n))
 #define ck_assert_ptr_ne(x, y) ck_assert((x) != (y))
 #define ck_assert_ptr_null(x) ck_assert(!(x))
 
