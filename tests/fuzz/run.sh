@@ -7,7 +7,7 @@ flags=(-std=gnu17 -w -O1 -g "-fsanitize=fuzzer,address,undefined" -fno-sanitize-
 	-DPP_VERSION='""' -Iinclude -I.)
 echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer,address -xc - -o "$T/none" 2>/dev/null ||
 	skip "needs libclang-rt-dev: clang cannot link libFuzzer and sanitizers"
-seconds=4
+seconds=2
 [ -z "${PROBEPOINT_LONG-}" ] || seconds=300
 
 # objects SOURCES...: compiles the sources that are not compiled yet; sets the array made to their objects.
