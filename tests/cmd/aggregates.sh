@@ -8,7 +8,7 @@ need_kernel
 build_target
 start p
 at_end "probe-disable -q -s $S 2>/dev/null"
-mask() { sed -E "s,$T,T,g; s/\b$p\b/P/g; s/   *([^ ])/  \1/g"; }
+mask() { mask_columns; }
 
 # ---- a sum that wraps gives no average; tables of two files say whose they are ----
 for name in one two; do

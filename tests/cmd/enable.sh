@@ -9,8 +9,7 @@ build_library
 know_sites
 start p
 start q
-# The width of the columns depends on the pids.
-mask() { sed "s,$T,T,g; s/\b$p\b/P/g; s/\b$q\b/Q/g; s/\b$S\b/S/g; s/   *\([^ ]\)/  \1/g"; }
+mask() { mask_columns | sed "s/\b$S\b/S/g"; }
 at_end "probe-disable -q -s $S 2>/dev/null"
 at_end "probe-disable -q -s $S-2 2>/dev/null"
 

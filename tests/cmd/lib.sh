@@ -47,6 +47,15 @@ start() {
 	target_in[$name]=$in target_out[$name]=$out
 	tell "$name" "tick 0"
 }
+# mask_columns: shows each started target's pid as its name in capitals, where a pid can stand, and two spaces between columns.
+# A count can be the number of a pid.
+mask_columns() {
+	local name script="s,$T,T,g; s/   *([^ ])/  \\1/g"
+	for name in "${!target_in[@]}"; do
+		script+="; s/\\bpid ${!name}\\b/pid ${name^^}/g; s,  ${!name}  T/,  ${name^^}  T/,g"
+	done
+	sed -E "$script"
+}
 tell() {
 	local answer
 	echo "$2" >&"${target_in[$1]}"

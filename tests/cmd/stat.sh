@@ -7,7 +7,7 @@ need_kernel
 build_target
 start p
 at_end "probe-disable -q -s $S 2>/dev/null"
-mask() { sed -E "s,$T,T,g; s/\b$p\b/P/g; s/   *([^ ])/  \1/g; s/^(  [0-9]+)  [0-9.]+  1  app/\1  RATE  1  app/"; }
+mask() { mask_columns | sed -E "s/^(  [0-9]+)  [0-9.]+  1  app/\1  RATE  1  app/"; }
 
 expect_text 1 probe-stat -s "$S" <<E
 probe-stat: no session '$S'; probe-list --sessions lists the sessions

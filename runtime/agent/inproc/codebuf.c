@@ -3,7 +3,7 @@
 
 void codebuf_reset(struct codebuf *c, uint8_t *bytes)
 {
-	c->key = 0;
+	c->key = c->extra = 0;
 	c->bytes = bytes;
 	c->n = c->nlabels = c->njumps = c->nstubs = 0;
 	c->bad = false;
@@ -40,6 +40,8 @@ uint32_t codebuf_stub(struct codebuf *c, struct stub stub)
 		c->bad = true;
 		return 0;
 	}
+	stub.key = c->key;
+	stub.extra = c->extra;
 	stub.label = codebuf_label(c);
 	c->stubs[c->nstubs++] = stub;
 	return stub.label;

@@ -72,7 +72,6 @@ static uint32_t load_stub(struct expression *e, struct stub stub, const struct f
 	stub.size = load->a;
 	stub.is_signed = load->c;
 	stub.words = words;
-	stub.key = e->c->key;
 	stub.fault = expression_fault(e, words);
 	return codebuf_stub(e->c, stub);
 }
@@ -312,8 +311,7 @@ static void compile_column(struct codebuf *c, unsigned column, bool has_ring)
 	uint32_t back = codebuf_label(c), stub;
 
 	if (has_ring && nwords <= 2 && from->histogram != AGG_LINEAR) {
-		stub = codebuf_stub(
-			c, (struct stub){ .kind = STUB_AGGREGATE, .argument = column, .key = c->key, .back = back });
+		stub = codebuf_stub(c, (struct stub){ .kind = STUB_AGGREGATE, .argument = column, .back = back });
 		if (!gen_aggregate_near(c, consumer->group, from, HIT_COLUMN(column, nwords), stub))
 			gen_jump(c, stub);
 	} else {
@@ -444,12 +442,13 @@ static void compile_place(struct codebuf *c, const struct interned_program *prog
 static void stub_enter(struct codebuf *c, const struct stub *stub)
 {
 	c->key = stub->key;
+	c->extra = stub->extra;
 }
 
 /* Places the stubs of what was compiled since the last call. */
 static void compile_stubs(struct codebuf *c)
 {
-	const uint32_t key = c->key;
+	const uint32_t key = c->key, extra = c->extra;
 
 	for (uint32_t i = 0; i < c->nstubs && !c->bad; i++) {
 		const struct stub *s = &c->stubs[i];
@@ -471,6 +470,7 @@ static void compile_stubs(struct codebuf *c)
 	}
 	c->nstubs = 0;
 	c->key = key;
+	c->extra = extra;
 }
 
 /* ---- consumers ---- */
