@@ -116,6 +116,8 @@ static void set_up_shm(void)
 		((struct agent_ring *)((char *)ring + i * RING_STRIDE))->limit = AGENT_RING_SIZE;
 	agent.shms[3].at = shm;
 	agent.shms[3].ring_size = AGENT_RING_SIZE;
+	agent.shms[3].nlarge = AGENT_RINGS;
+	agent_thread.mask[3] = AGENT_RING_SIZE - 8;
 	agent.shms[3].nrings = AGENT_RINGS;
 }
 
@@ -387,7 +389,6 @@ static size_t make_trampoline(const struct interned_program *program, uint32_t s
 	struct trampoline_consumer consumer = { .program = program,
 		                                .shm = shm,
 		                                .index = 3,
-		                                .ring_size = AGENT_RING_SIZE,
 		                                .slot = slot,
 		                                .group = program->fetch.naggregate ? &group : NULL };
 
@@ -496,7 +497,6 @@ START_TEST(rates_are_what_the_model_lets_pass)
 		struct trampoline_consumer consumer = { .program = &program,
 			                                .shm = shm,
 			                                .index = 3,
-			                                .ring_size = AGENT_RING_SIZE,
 			                                .slot = RATE_SLOT,
 			                                .bucket = &bucket };
 
@@ -542,13 +542,11 @@ static size_t make_call_trampoline(const struct call_test *t)
 		{ .program = &t->begin,
 		  .shm = shm,
 		  .index = 3,
-		  .ring_size = AGENT_RING_SIZE,
 		  .slot = BEGIN_SLOT,
 		  .call = TEST_CALL },
 		{ .program = &t->end,
 		  .shm = shm,
 		  .index = 3,
-		  .ring_size = AGENT_RING_SIZE,
 		  .slot = END_SLOT,
 		  .call = TEST_CALL },
 	};
@@ -1109,7 +1107,7 @@ START_TEST(each_consumer_of_a_site_records)
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
 		consumers[i] = (struct trampoline_consumer){
-			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .ring_size = AGENT_RING_SIZE, .slot = i
+			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .slot = i
 		};
 	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,

@@ -14,7 +14,7 @@ struct session {
 	bool seen;       /* the directory was there in this scan */
 	uint32_t reason; /* why the directory cannot be read, or why it has no shared memory region */
 	bool records;    /* an attachment records without a reader */
-	uint32_t ring_size;
+	uint32_t ring_size; /* 0: the default */
 	bool has_owner;  /* it is private: it ends with the process that holds a lock on its file `private` */
 	bool overwrites; /* an attachment has AGENT_ATTACHMENT_OVERWRITE */
 	uint32_t flight; /* slots of the flight recorder; 0: it is not one */

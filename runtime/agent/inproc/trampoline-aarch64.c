@@ -544,8 +544,9 @@ void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t ful
 	a64_b_cond(c, A64_HI, full);
 	a64_stxr(c, X3, X5, X1);
 	a64_cbnzw(c, X3, again);
-	/* position in the ring, a multiple of 8 */
-	a64_and_bits(c, X0, X0, 3, __builtin_ctz(c->consumer->ring_size) - 3);
+	a64_mrs_tpidr(c, X2);
+	load_thread_field(c, X2, X2, offsetof(struct hit_thread, mask) + c->consumer->index * sizeof(uint32_t), 4);
+	a64_op(c, A64_AND, X0, X0, X2);
 	a64_op(c, A64_ADD, X5, X4, X0);
 	a64_add_imm(c, X5, X5, AGENT_DATA_IN_RING);
 }

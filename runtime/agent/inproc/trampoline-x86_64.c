@@ -665,7 +665,7 @@ void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t ful
 	x86_jcc(c, X86_A, full);
 	x86_cmpxchg(c, x86_at(RBX, offsetof(struct agent_ring, head)), RCX);
 	x86_jcc(c, X86_NE, retry);
-	x86_andl_eax_imm(c, (c->consumer->ring_size - 1) & ~7u);
+	x86_andl_load(c, RAX, thread_field(offsetof(struct hit_thread, mask) + c->consumer->index * sizeof(uint32_t)));
 	x86_lea(c, RSI, x86_sum_at32(RBX, RAX, AGENT_DATA_IN_RING));
 }
 
