@@ -55,9 +55,10 @@ struct agent_attachment {
 	uint64_t literals_at;  /* struct fetch_literal[nliterals] */
 	uint64_t on_at;        /* u8[npoints of the manifest]: 1 armed, 0 disarmed */
 	uint32_t nprocesses, nprograms, nsteps, nliterals;
-	uint32_t cells;     /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
-	uint32_t ring_size; /* of the session's rings, a power of two, or 0 for the default; equal in all attachments of a session */
-	uint32_t flight;    /* slots of the session's flight recorder, equal in all its attachments; 0: it is not one */
+	uint32_t cells; /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
+	uint32_t
+		ring_size; /* of the session's rings, a power of two, or 0 for the default; equal in all attachments of a session */
+	uint32_t flight; /* slots of the session's flight recorder, equal in all its attachments; 0: it is not one */
 	uint32_t reserved;
 };
 
@@ -196,9 +197,10 @@ struct agent_shm {
 	uint64_t cells_at;       /* struct agent_cell[ncells]: of threads without a ring, and those that rings lack */
 	uint64_t cells_in_ring;  /* offset in a ring: struct agent_cell[ncells_in_ring] */
 	uint32_t ntables, ncells, ncells_in_ring;
-	uint32_t ring_size; /* bytes of records of each of the first nlarge rings, a power of two; others have AGENT_RING_SIZE */
-	shared32 nused;     /* slots used so far */
-	shared32 moved;     /* 1: the process continues in another region; ask for it again */
+	uint32_t
+		ring_size; /* bytes of records of each of the first nlarge rings, a power of two; others have AGENT_RING_SIZE */
+	shared32 nused; /* slots used so far */
+	shared32 moved; /* 1: the process continues in another region; ask for it again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
 	shared32 overwrite;           /* 1: new records replace the oldest ones; AGENT_FLIGHT */

@@ -30,7 +30,7 @@
 
 struct ring_state {
 	uint32_t index;
-	uint64_t size; /* of its records */
+	uint64_t size;                /* of its records */
 	bool bad;                     /* the ring holds invalid data: it is not read any more */
 	uint64_t joined;              /* records that had been read when this reader began, by the ring's counters */
 	uint64_t nread;               /* records taken out or skipped since */
@@ -55,8 +55,7 @@ static uint64_t ring_word(const struct rings *rings, const struct ring_state *ri
 {
 	const unsigned char *data = shm_data(rings->shm, ring->index);
 
-	return __atomic_load_n((const uint64_t *)(data + (position & (ring->size - 1) & ~7ull)),
-	                       __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const uint64_t *)(data + (position & (ring->size - 1) & ~7ull)), __ATOMIC_ACQUIRE);
 }
 
 static const unsigned char *ring_at(const struct rings *rings, const struct ring_state *ring, uint64_t position)
@@ -272,8 +271,7 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 }
 
 /* Gives the space before the tail back to the thread. Returns the tail. */
-static uint64_t ring_give_back(const struct ring_state *ring, struct agent_ring *header,
-                               struct ring_part *part)
+static uint64_t ring_give_back(const struct ring_state *ring, struct agent_ring *header, struct ring_part *part)
 {
 	ring_part_clear(part);
 	__atomic_store_n(&header->limit, ring->tail + ring->size, __ATOMIC_RELEASE);

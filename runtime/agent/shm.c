@@ -50,9 +50,9 @@ static bool shm_layout_fits(const struct agent_shm *h, uint64_t size)
 	       h->counts_in_ring >= sizeof(struct agent_ring) &&
 	       shm_part_fits(h->counts_in_ring, h->nslots, sizeof(struct agent_count), h->ring_stride) &&
 	       h->data_in_ring >= sizeof(struct agent_ring) && shm_rings_fit(h, h->ring_size) &&
-	       (h->nlarge >= h->nrings || h->ring_size >= AGENT_RING_SIZE) &&
-	       h->flight_slots <= AGENT_FLIGHT_MAX && !(h->flight_at & 63) &&
-	       shm_part_fits(h->flight_at, h->flight_slots, AGENT_FLIGHT_SLOT, size) && shm_tables_fit(h, size);
+	       (h->nlarge >= h->nrings || h->ring_size >= AGENT_RING_SIZE) && h->flight_slots <= AGENT_FLIGHT_MAX &&
+	       !(h->flight_at & 63) && shm_part_fits(h->flight_at, h->flight_slots, AGENT_FLIGHT_SLOT, size) &&
+	       shm_tables_fit(h, size);
 }
 
 static bool shm_header_ok(const struct agent_shm *h, uint64_t size)

@@ -24,11 +24,11 @@ static inline void rate_check(struct rate_model *m, int64_t from, int64_t to, bo
 {
 	const bool must = m->latest <= from + m->room, must_not = m->earliest > to + m->room;
 
-	ck_assert_msg(passed ? !must_not : !must,
-	              "seed %llu: a hit %s: interval %lld, room %lld, full from %lld to %lld after the hit, which took %lld",
-	              (unsigned long long)seed, passed ? "passes" : "is stopped", (long long)m->interval,
-	              (long long)m->room, (long long)(m->earliest - from), (long long)(m->latest - from),
-	              (long long)(to - from));
+	ck_assert_msg(
+		passed ? !must_not : !must,
+		"seed %llu: a hit %s: interval %lld, room %lld, full from %lld to %lld after the hit, which took %lld",
+		(unsigned long long)seed, passed ? "passes" : "is stopped", (long long)m->interval, (long long)m->room,
+		(long long)(m->earliest - from), (long long)(m->latest - from), (long long)(to - from));
 	m->npassed += must;
 	m->nstopped += must_not;
 	m->nunknown += !must && !must_not;

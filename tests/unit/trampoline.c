@@ -494,11 +494,9 @@ START_TEST(rates_are_what_the_model_lets_pass)
 			           .sample = { .every = below(2) ? 0 : 1 + below(3), .rate = 1 } },
 			.depths = depths,
 		};
-		struct trampoline_consumer consumer = { .program = &program,
-			                                .shm = shm,
-			                                .index = 3,
-			                                .slot = RATE_SLOT,
-			                                .bucket = &bucket };
+		struct trampoline_consumer consumer = {
+			.program = &program, .shm = shm, .index = 3, .slot = RATE_SLOT, .bucket = &bucket
+		};
 
 		memset((struct agent_count *)counts_of(RATE_SLOT), 0, sizeof(struct agent_count));
 		ck_assert_uint_gt(make_consumer(&consumer), 0);
@@ -539,16 +537,8 @@ static void make_call(struct call_test *t, enum site_match match)
 static size_t make_call_trampoline(const struct call_test *t)
 {
 	const struct trampoline_consumer consumers[2] = {
-		{ .program = &t->begin,
-		  .shm = shm,
-		  .index = 3,
-		  .slot = BEGIN_SLOT,
-		  .call = TEST_CALL },
-		{ .program = &t->end,
-		  .shm = shm,
-		  .index = 3,
-		  .slot = END_SLOT,
-		  .call = TEST_CALL },
+		{ .program = &t->begin, .shm = shm, .index = 3, .slot = BEGIN_SLOT, .call = TEST_CALL },
+		{ .program = &t->end, .shm = shm, .index = 3, .slot = END_SLOT, .call = TEST_CALL },
 	};
 
 	return trampoline_ready(trampoline_compile(

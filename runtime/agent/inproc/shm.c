@@ -642,9 +642,8 @@ void rings_release(void *unused)
 		if (ring)
 			calls_abandon(ring);
 		if (ring)
-			shared_release(ring->state,
-			               shared_get(ring->head) + t->mask[i] + 8 == shared_get(ring->limit)
-			                       ? AGENT_RING_FREE
-			                       : AGENT_RING_FINISHED);
+			shared_release(ring->state, shared_get(ring->head) + t->mask[i] + 8 == shared_get(ring->limit)
+			                                    ? AGENT_RING_FREE
+			                                    : AGENT_RING_FINISHED);
 	}
 }
