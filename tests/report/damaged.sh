@@ -74,6 +74,12 @@ trace=$T/trace0
 all=$(babeltrace2 "$trace" | wc -l) size=$(stat -c %s "$trace/stream_0") stream=stream_0
 rm -rf "$T/cut" && cp -r "$trace" "$T/cut"
 
+# A clock without a frequency, which crashes libbabeltrace2 2.0.
+sed '/freq = /d' "$trace/metadata" >"$T/cut/metadata"
+expect 1 probe-report "$T/cut"
+want_like "a clock without a frequency" "*cannot read '$T/cut': its clock has no frequency" "$out"
+cp "$trace/metadata" "$T/cut/metadata"
+
 # A hole of 8 TiB, and a packet whose size includes it, take neither time nor space.
 cp "$trace/stream_0" "$T/cut/stream_0"
 if truncate -s 8T "$T/cut/stream_0" 2>/dev/null; then
