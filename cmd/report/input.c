@@ -249,22 +249,6 @@ static void trace_use_clock(const struct input *input, struct input_trace *trace
 	layout->offset = first->offset;
 }
 
-/* Returns whether a clock lacks its frequency. The specification has a default, but libbabeltrace2 2.0 divides by zero. */
-static bool clock_lacks_frequency(const char *metadata)
-{
-	for (const char *at = metadata, *end; (at = strstr(at, "clock"));) {
-		at += strlen("clock");
-		at += strspn(at, " \t\n");
-		if (*at != '{')
-			continue;
-		end = at + strcspn(at, "}");
-		at = strstr(at, "freq");
-		if (!at || at > end)
-			return true;
-	}
-	return false;
-}
-
 static int input_check_trace(struct input *input, struct input_trace *trace)
 {
 	char *path = xasprintf("%s/metadata", trace->name), *text = metadata_read(path);
@@ -275,10 +259,6 @@ static int input_check_trace(struct input *input, struct input_trace *trace)
 	int err = 0;
 
 	free(path);
-	if (text && clock_lacks_frequency(text)) {
-		free(text);
-		return input_fail(input, EBADMSG, xasprintf("cannot read '%s': its clock has no frequency", trace->name));
-	}
 	if (text && packets_layout(text, &layout)) {
 		trace_use_clock(input, trace, &layout);
 		n = streams_check(input, trace, &layout, &streams);
