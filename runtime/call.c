@@ -315,9 +315,12 @@ static int key_check(const struct call *call, const struct pp_probe *begin, cons
 	site = call->begin->sites[0];
 	site.call = call;
 	err = begin_compile(&site, begin, text, &key, &program);
-	if (!err && key_is_string(&key) != key_is_string(end))
+	if (err)
+		goto out;
+	if (key_is_string(&key) != key_is_string(end))
 		err = error_set(EINVAL, "the key '%s' is a string at %s only; use --string or --no-string", text,
 		                key_is_string(end) ? "the end of the call" : "its begin");
+out:
 	fetch_release(&program);
 	free(key.list);
 	return err;
@@ -338,8 +341,8 @@ static int own_compile(const struct pp_site *site, const char *key, struct fetch
 }
 
 /* Compiles the site of an end: its own operands, what the begin has saved, and the duration. */
-static int end_compile(const struct pp_site *site, const char *key, struct fetch_steps *keys,
-                       struct fetch_program *program)
+static int end_compile(const struct pp_site *site, const struct pp_probe *begin, const char *key,
+                       struct fetch_steps *keys, struct fetch_program *program)
 {
 	const struct fetch_step duration = { .op = FETCH_DURATION };
 	const struct call *call = site->call;
@@ -348,6 +351,9 @@ static int end_compile(const struct pp_site *site, const char *key, struct fetch
 
 	memset(program, 0, sizeof(*program));
 	err = own_compile(site, key, keys, &own);
+	if (err)
+		goto out;
+	err = key ? key_check(call, begin, key, keys) : 0;
 	if (err)
 		goto out;
 	program->steps = calloc(own.nsteps + (size_t)2 * RECORD_ARGS_MAX, sizeof(*program->steps));
@@ -389,10 +395,8 @@ int call_compile(const struct pp_site *site, const struct pp_probe *begin, const
 {
 	struct fetch_steps keys = { 0 };
 	int err = site->role == SITE_CALL ? begin_compile(site, begin, key, &keys, program)
-	                                  : end_compile(site, key, &keys, program);
+	                                  : end_compile(site, begin, key, &keys, program);
 
-	if (!err && key && site->role != SITE_CALL)
-		err = key_check(site->call, begin, key, &keys);
 	if (!err)
 		err = program_append(program, &keys);
 	free(keys.list);
