@@ -160,6 +160,14 @@ static enum status report_open(struct report_command *r)
 	return STATUS_DONE;
 }
 
+static void report_print_json(struct report_command *r)
+{
+	putchar('{');
+	report_json_print_members(stdout, &r->run, &r->stats, json_print);
+	ui_print_error_key(&r->options, stdout);
+	puts("}");
+}
+
 /* Prints what was read. Returns the exit status. */
 static enum status report_print(struct report_command *r)
 {
@@ -179,7 +187,7 @@ static enum status report_print(struct report_command *r)
 	if (r->is_folded)
 		folded_print(stdout, &r->folded, &r->run);
 	else if (r->options.json)
-		ui_print_document(&r->options, stdout, report_json(&r->run, &r->stats));
+		report_print_json(r);
 	else if (r->perfetto.file != stdout || !r->perfetto.file)
 		text_print(stdout, &r->run, &r->stats, &r->style);
 	return err || html_err ? STATUS_FAILED : r->run.interrupted ? STATUS_PART : STATUS_DONE;
