@@ -150,13 +150,14 @@ static enum status report_open(struct report_command *r)
 	}
 	if (!r->perfetto_path)
 		return STATUS_DONE;
-	err = perfetto_open(&r->perfetto, r->perfetto_path, run->names);
+	err = perfetto_open(&r->perfetto, r->perfetto_path, run);
 	if (err) {
 		ui_error(&r->options, "cannot create '%s': %s", r->perfetto_path, strerror(-err));
 		return STATUS_FAILED;
 	}
 	r->consumers[run->nconsumers++] = perfetto_consumer(&r->perfetto);
 	run->is_careful = !r->perfetto.is_seekable;
+	run->needs_earliest = true;
 	return STATUS_DONE;
 }
 
@@ -230,7 +231,8 @@ static enum status report_run(struct report_command *r)
 	if (r->run.is_second)
 		ui_verbose(
 			&r->options,
-			"the trace was read a second time, because some calls are uncertain or the output is a pipe");
+			"the trace was read a second time, because some calls are uncertain or began before the first "
+			"record, or the output is a pipe");
 	if (!r->run.opened)
 		return status;
 	report_losses(r);
