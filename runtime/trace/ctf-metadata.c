@@ -16,6 +16,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/fetch/program.h"
 #include "runtime/trace/ctf.h"
 
 /* The event classes of an attachment's points. */
@@ -162,7 +163,10 @@ static void class_init(struct ctf_class *class, uint32_t id, const struct manife
 	}
 }
 
-/* Gives each pair of probe and layout an id and describes it. Sets a->ids[i] to the id of point i. */
+/*
+ * Gives each pair of probe and layout an id and describes it. Sets a->ids[i] to the id of point i. A point that begins a call makes no
+ * record, so it has no class.
+ */
 static int metadata_describe(struct ctf_metadata *m, const struct manifest *manifest, struct attachment_classes *a,
                              FILE *mixed, FILE *thread)
 {
@@ -182,6 +186,8 @@ static int metadata_describe(struct ctf_metadata *m, const struct manifest *mani
 		const struct manifest_layout *layout = &manifest_layouts(manifest)[point->layout];
 		uint32_t id = a->first + a->nclasses;
 
+		if (manifest_point_role(point) == SITE_CALL)
+			continue;
 		if (!before || point->probe != before->probe || point->layout != before->layout) {
 			ctf_tsdl_event(mixed, id, CTF_MIXED, manifest, probe, layout);
 			if (id <= CTF_THREAD_ID_MAX)
