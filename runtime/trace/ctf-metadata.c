@@ -127,6 +127,19 @@ size_t ctf_metadata_size(const struct ctf_metadata *m)
 	return m->size;
 }
 
+int ctf_metadata_measure(const struct ctf_metadata *m, size_t *size)
+{
+	char *text;
+	int err = metadata_make_text(m, &text, size);
+
+	if (err)
+		return err;
+	free(text);
+	for (size_t i = 0; i < m->nattachments; i++)
+		*size += m->attachments[i].thread_text ? strlen(m->attachments[i].thread_text) : 0;
+	return 0;
+}
+
 /* ---- classes ---- */
 
 static int point_compare_class(const void *a, const void *b, void *manifest)
