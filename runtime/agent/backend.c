@@ -387,6 +387,7 @@ const struct backend backend_agent = {
 	.names = agent_names,
 	.permitted = backend_always_permitted,
 	.usable = agent_usable,
+	.foresee = agent_foresee,
 	.takes = agent_takes,
 	.semaphore_key = backend_semaphore_offset,
 	.check = agent_check,

@@ -24,6 +24,7 @@ for size in 64K:1023 128K:2047 1M:5000 200000:4095; do
 done
 tracing "$T/trace" --buffer 8M --json -p "$p" app:tick
 tell p "tick 5000"
+wait_for 20 eval '[ "$(wc -l <"$T/trace")" -ge 5000 ]' # an interrupt would give a slow machine 10 s for the rest
 kill -INT $tracer
 wait $tracer
 want "records of probe-trace --buffer" 5000 "$(wc -l <"$T/trace")"
@@ -63,6 +64,7 @@ expect 1 probe-enable -s "$S" -b agent --buffer 128M -p "$q" app:tick
 want_like "too large for the agent" "*the agent's buffers have at most 67108864 bytes for each thread*" "$out"
 tracing "$T/trace" -b agent --buffer 4M --json -p "$q" app:tick
 tell q "tick 20000"
+wait_for 20 eval '[ "$(wc -l <"$T/trace")" -ge 20000 ]'
 kill -INT $tracer
 wait $tracer
 want "records of probe-trace --buffer with the agent" 20000 "$(wc -l <"$T/trace")"

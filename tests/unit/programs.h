@@ -337,6 +337,46 @@ static inline void make_program(struct maker *m, struct fetch_program *program, 
 	program_finish(m, program, depths);
 }
 
+static inline void *copy_of(const void *from, size_t size)
+{
+	void *copy = malloc(size + 1);
+
+	ck_assert_ptr_nonnull(copy);
+	return memcpy(copy, from ? from : "", from ? size : 0);
+}
+
+/*
+ * Returns another constant for step i. Addresses stay in known memory, because the interpreter cannot read some mappings
+ * that the kernel can, such as [vvar].
+ */
+static int64_t other_constant(const struct fetch_program *p, size_t i)
+{
+	uint8_t next = i + 1 < p->nsteps ? p->steps[i + 1].op : FETCH_OPCODES;
+	int64_t value = p->steps[i].value;
+
+	if (next == FETCH_ADD)
+		return value + (int64_t)below(32);
+	if (next == FETCH_LOAD || next == FETCH_STRING || value >> 32 == (int64_t)(some_address() >> 32))
+		return (int64_t)some_address();
+	return (int64_t)interesting();
+}
+
+/* Makes a program of the same shape, with other constants. It has steps and literals of its own. */
+static inline void make_alike(const struct fetch_program *from, struct fetch_program *program)
+{
+	*program = *from;
+	program->steps = copy_of(from->steps, from->nsteps * sizeof(*from->steps));
+	program->literals = copy_of(from->literals, from->nliterals * sizeof(*from->literals));
+	if (from->aggregate) {
+		program->aggregate = copy_of(from->aggregate, sizeof(*from->aggregate));
+		program->aggregate->text = from->aggregate->text ? strdup(from->aggregate->text) : NULL;
+	}
+	for (size_t i = 0; i < program->nsteps; i++)
+		if (program->steps[i].op == FETCH_IMM && below(3))
+			program->steps[i].value = other_constant(from, i);
+	ck_assert_int_eq(fetch_compare_shape(from, program), 0);
+}
+
 /* ---- calls ---- */
 
 /* Appends a key: a value or the hash of a string. */
