@@ -355,7 +355,7 @@ U
 	rm -rf /tmp/probepoint-65533
 	touch "$T/user/end"
 	wait $user || fail "without privilege: $(cat "$T/out")"
-	sed -i "s/pid $other/pid N/; s/^\(armed .*\)  not verified.*/\1/" "$T/out"
+	sed -i "s/pid $other\b/pid N/; s/^\(armed .*\)  not verified.*/\1/" "$T/out"
 	diff -u --label wanted --label got - "$T/out" <<'W' || fail "without privilege"
 armed    k:one  pid N  1 site  agent
 armed    k:two  pid N  1 site  agent

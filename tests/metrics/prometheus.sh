@@ -65,7 +65,7 @@ for kind in text native; do
 done
 # query PORT EXPRESSION: prints "INSTANCE VALUE" lines.
 query() {
-	on watch curl -sS -m 10 --data-urlencode "query=$2" "http://127.0.0.1:$1/api/v1/query" |
+	on watch curl -sS -m 60 --data-urlencode "query=$2" "http://127.0.0.1:$1/api/v1/query" |
 		jq -r '.data.result[]? | (.metric.instance // "all") + " " + .value[1]' | sort
 }
 both_up() { [ "$(query $1 'sum(probepoint_hits_total{session="agg"})')" = "all 10001" ]; }
