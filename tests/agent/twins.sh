@@ -10,24 +10,24 @@ $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude -o "$T/twins" tests/age
 say() { echo "$1" >&"$to"; read -t 60 -r said <&"$from" || fail "no reply to \"$1\": a process has died"; }
 at_end 'probe-disable -q -s "$S" 2>/dev/null'
 
-# twins WHAT PARENT CHILD: arms these probes in the process and its child
+# twins WHAT FIRST PARENT CHILD: arms these probes in the process, then, when it has forked, in both
 twins() {
 	coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/twins"; }
 	pid=$TARGET_PID
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
 	wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
-	expect 0 probe-enable -q -b agent -s "$S" -p "$pid" 'twins:*'
+	expect 0 probe-enable -q -b agent -s "$S" -p "$pid" "twins:$2"
 	say "parent 10"
 	probe-disable -q -s "$S"
 	say fork
 	child=$said
-	expect 0 probe-enable -q -b agent -s "$S" -p "$child" "twins:$3"
-	expect 0 probe-enable -q -b agent -s "$S" -p "$pid" "twins:$2"
+	expect 0 probe-enable -q -b agent -s "$S" -p "$child" "twins:$4"
+	expect 0 probe-enable -q -b agent -s "$S" -p "$pid" "twins:$3"
 	for i in 1 2 3; do
 		say "parent 100"
 		say "child 7"
 	done
-	want "$1" "$child $3 21,$pid $2 300" "$(probe-stat -s "$S" --json |
+	want "$1" "$child $4 21,$pid $3 300" "$(probe-stat -s "$S" --json |
 		jq -r '[.probes[] | "\(.pid) \(.probe | sub("twins:"; "")) \(.hits)"] | sort_by(test(" 300$")) | join(",")')"
 	probe-disable -q -s "$S"
 	kill "$pid"
@@ -35,5 +35,6 @@ twins() {
 	exec {to}>&- {from}<&-
 }
 
-twins "the same probe" one one
-twins "different probes" two one
+twins "the same probe" "*" one one
+twins "different probes" "*" two one
+twins "a probe that the first session lacked" one one two
