@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads a trace, and again if that showed that some calls are uncertain (calls.c). The second time ends where the first one
- * ended, and consumers forget what they had.
+ * Reads a trace, and again if that showed that some calls are uncertain (calls.c), or that one began before the first record
+ * and a consumer must know that. The second time ends where the first one ended, and consumers forget what they had.
  */
 #include "cmd/report/run.h"
 
@@ -158,7 +158,9 @@ int run_read(struct run *run)
 	pass.calls = calls_new(run->names, marks, true, run->is_careful ? NULL : run->paths, run->consumers,
 	                       run->is_careful ? 0 : run->nconsumers);
 	err = run_pass(run, &pass, 1);
-	if (run->opened && (marks_count(marks) || run->is_careful)) {
+	run->earliest = calls_earliest(pass.calls) < pass.begin ? calls_earliest(pass.calls) : pass.begin;
+	if (run->opened &&
+	    (marks_count(marks) || run->is_careful || (run->needs_earliest && run->earliest < pass.begin))) {
 		int again = run_again(run, &pass, marks);
 
 		err = err ? err : again;
