@@ -98,11 +98,12 @@ void fork_after_child(void)
 		agent.pid = 0; /* the agent does nothing in this child */
 		return;
 	}
+	/* Regions of sessions that have ended are reused, too. */
+	memset(&agent_thread, 0, sizeof(agent_thread));
+	regions_close();
 	if (!change_active())
 		return;
-	memset(&agent_thread, 0, sizeof(agent_thread));
 	in_scope = !lifecycle.broken && child_is_in_scope();
-	regions_close();
 	if (in_scope && agent_start(false)) {
 		word_wait_until(&lifecycle.ready, 1, 1000);
 		if (agent.narmed)
