@@ -204,6 +204,9 @@ static void emit_cell_new(struct emitter *e, const struct adding *a, size_t colu
 	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_NOEXIST));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_update_elem));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, done));
+	/* Before Linux 6.4 the call goes to a function that returns an int: the upper half of r0 is not its sign. */
+	emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_0, 32));
+	emit(e, BPF_ALU64_IMM(BPF_ARSH, BPF_REG_0, 32));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, -EEXIST, exists));
 	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, -E2BIG, other));
 	emit_misfit(e, column, done);
@@ -349,11 +352,11 @@ static size_t emit_parts(struct emitter *e, struct expressions *x, const struct 
 }
 
 /* Returns whether the value that step i adds is always 0. */
-static bool value_is_zero(const struct fetch_program *p, size_t i)
+static bool value_is_zero(const struct emitter *e, const struct fetch_program *p, size_t i)
 {
 	const struct fetch_step *before = &p->steps[i - 1];
 
-	return i > p->npredicate && before->op == FETCH_IMM && !before->value &&
+	return i > p->npredicate && before->op == FETCH_IMM && !before->value && emit_column(e, i - 1) < 0 &&
 	       p->aggregate->columns[p->steps[i].a].histogram == AGG_PLAIN;
 }
 
@@ -375,7 +378,7 @@ static void emit_columns(struct emitter *e, struct expressions *x, const struct 
 		emit_top_to_r1(e, &x->stack);
 		x->stack = (struct value_stack){ 0 };
 		emit_add(e, a, &p->aggregate->columns[step->a], step->a,
-		         value_is_zero(p, i) && x->targets[i - x->from] < 0);
+		         value_is_zero(e, p, i) && x->targets[i - x->from] < 0);
 		if (!label_is_used(e, fault, begin))
 			continue;
 		next = label_new(e);
