@@ -298,9 +298,12 @@ static void aggregate_labels_init(struct codebuf *c, struct aggregate_labels *l)
 static void compile_aggregate_call(struct codebuf *c, unsigned column)
 {
 	const struct trampoline_consumer *consumer = c->consumer;
+	const struct fetch_aggregate *a = consumer->program->fetch.aggregate;
+	bool ends_with_string = a->nparts && a->parts[a->nparts - 1].kind == PP_STRING;
 
-	gen_aggregate(c, consumer->group, &consumer->program->fetch.aggregate->columns[column],
-	              HIT_COLUMN(column, consumer->program->key_size / 8));
+	gen_aggregate(c, consumer->group, &a->columns[column],
+	              HIT_COLUMN(column, consumer->program->key_size / 8) |
+	                      (ends_with_string ? HIT_ENDS_WITH_STRING : 0));
 }
 
 static void compile_column(struct codebuf *c, unsigned column, bool has_ring)

@@ -78,9 +78,9 @@ static void table_give_back(const struct hit_table *table, uint32_t cell)
 		shared_swap(*table->nused, &used, cell);
 }
 
-uint32_t table_cell(const struct hit_table *table, const uint64_t *key, unsigned nwords)
+uint32_t table_cell(const struct hit_table *table, const uint64_t *key, unsigned nwords, unsigned distinct)
 {
-	uint32_t at = key_hash(key, nwords) >> table->shift, claimed = HIT_NO_CELL;
+	uint32_t at = key_hash(key, distinct) >> table->shift, claimed = HIT_NO_CELL;
 
 	for (unsigned i = 0; i < PROBES; i++, at = (at + 1) & table->mask) {
 		uint32_t found = shared_acquire(table->index[at]);
@@ -93,7 +93,7 @@ uint32_t table_cell(const struct hit_table *table, const uint64_t *key, unsigned
 			if (shared_swap(table->index[at], &found, claimed + 1))
 				return claimed;
 		}
-		if (found - 1 < table->ncells && table_key_is(table, found - 1, key, nwords)) {
+		if (found - 1 < table->ncells && table_key_is(table, found - 1, key, distinct)) {
 			table_give_back(table, claimed);
 			return found - 1;
 		}
@@ -161,17 +161,27 @@ static inline void hit_cell_add(const struct hit_table *table, uint32_t number, 
 	cpu_add(&cell->count.word, 1);
 }
 
+/* Returns how many words of a key that ends with a string say which key it is: up to the first word that has only padding. */
+static inline unsigned key_distinct(const uint64_t *key, unsigned nwords)
+{
+	unsigned i = nwords - AGG_STRING / 8;
+
+	while (i < nwords && key[i])
+		i++;
+	return i < nwords ? i + 1 : nwords;
+}
+
 void trampoline_aggregate(const struct hit_group *group, uint64_t *key, const struct agg_column *column, unsigned what,
                           uint64_t value, uintptr_t frame)
 {
 	const struct hit_table *table = group->table;
-	unsigned number = what & 255;
+	const unsigned number = what & 255, nwords = (what & ~HIT_ENDS_WITH_STRING) >> 8;
 	uint64_t bucket = column->histogram == AGG_PLAIN ? 0 : agg_bucket(column, value);
 	uint32_t cell;
 
 	(void)frame;
 	key[0] = group->group | (uint64_t)number << 32 | bucket << 48;
-	cell = table_cell(table, key, what >> 8);
+	cell = table_cell(table, key, nwords, what & HIT_ENDS_WITH_STRING ? key_distinct(key, nwords) : nwords);
 	hit_cell_add(table, cell == HIT_NO_CELL ? group->misfits + 2 * number : table->first + cell, value,
 	             column->is_unsigned ? value : value ^ 1ull << 63);
 }

@@ -211,19 +211,30 @@ static size_t heap_bytes_sure(uint64_t address)
 
 typedef uint64_t any_word __attribute__((may_alias, aligned(1)));
 
-static bool word_has_zero(uint64_t word)
+/* Returns bits of which the lowest is in the first byte that is 0; 0 if none is. */
+static uint64_t word_zeroes(uint64_t word)
 {
 	return (word - 0x0101010101010101ull) & ~word & 0x8080808080808080ull;
+}
+
+/* Clears the bytes of a word from number n on, which is at most 7. */
+static uint64_t word_head(uint64_t word, unsigned n)
+{
+	return word & ((1ull << 8 * n) - 1);
 }
 
 /* Copies n bytes that are sure. Returns the position of the first NUL, or n. */
 static unsigned string_copy(uint64_t address, char *to, unsigned at, unsigned n)
 {
 	for (; at + 8 <= n; at += 8) {
-		uint64_t word = *(const any_word *)(address + at);
+		uint64_t word = *(const any_word *)(address + at), zeroes = word_zeroes(word);
 
-		if (word_has_zero(word))
-			break;
+		if (zeroes) {
+			unsigned length = (unsigned)__builtin_ctzll(zeroes) / 8;
+
+			*(any_word *)(to + at) = word_head(word, length);
+			return at + length;
+		}
 		*(any_word *)(to + at) = word;
 	}
 	for (; at < n; at++) {
@@ -272,12 +283,14 @@ static int bytes_read(uint64_t address, char *to, unsigned n, const struct image
 	return at == n || memory_read(address, to, n) == (long)n ? (int)n : -1;
 }
 
-/* Sets bytes to 0 by words, from a position on that is made a multiple of 8. */
+/* Sets bytes to 0 by words, up to a position that is a multiple of 8. */
 static void bytes_clear(char *bytes, unsigned from, unsigned to)
 {
-	for (; from & 7 && from < to; from++)
-		bytes[from] = 0;
-	for (; from < to; from += 8)
+	any_word *word = (any_word *)(bytes + (from & ~7u));
+
+	if (from & 7)
+		*word = word_head(*word, from & 7);
+	for (from = (from + 7) & ~7u; from < to; from += 8)
 		*(any_word *)(bytes + from) = 0;
 }
 
@@ -340,10 +353,7 @@ struct hit_result trampoline_keystr(const struct image_ranges *image, char *part
 		return answer;
 	if (n == AGG_STRING)
 		part[AGG_STRING - 1] = AGG_CUT;
-	for (; n & 7; n++)
-		part[n] = 0;
-	for (; n < AGG_STRING; n += 8)
-		*(any_word *)(part + n) = 0;
+	bytes_clear(part, n, AGG_STRING);
 	return answer;
 }
 
@@ -427,8 +437,8 @@ struct hit_result trampoline_hash(const struct image_ranges *image, long rsi, lo
 	struct hit_result answer = { FETCH_HASH_SEED, n < 0 };
 
 	(void)rsi, (void)rdx, (void)rcx;
-	for (int i = n; i >= 0 && i < FETCH_HASH_BYTES; i++)
-		bytes[i] = 0;
+	if (n >= 0)
+		bytes_clear(bytes, n, FETCH_HASH_BYTES);
 	for (int i = 0; n >= 0 && i < FETCH_HASH_BYTES; i += 8) {
 		answer.value = (answer.value ^ *(any_word *)(bytes + i)) * FETCH_HASH_FACTOR;
 		answer.value ^= answer.value >> 32;

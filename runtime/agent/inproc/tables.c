@@ -322,7 +322,7 @@ static void table_move_key(const struct session_shm *shm, const struct region_ta
 	column = copy[0] >> 32 & UINT16_MAX;
 	if (group >= layout->ngroups || column >= layout->ncolumns || !table->nwords[group])
 		return;
-	found = table_cell(&table->hit, copy, table->nwords[group]);
+	found = table_cell(&table->hit, copy, table->nwords[group], table->nwords[group]);
 	cell_add_sum(
 		&cells[found == HIT_NO_CELL ? table->groups[group].misfits + 2 * column : table->hit.first + found],
 		&sum);
