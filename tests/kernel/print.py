@@ -147,7 +147,9 @@ def show(text, field):
 def make(seed, path):
     maker = Maker(seed)
     leaves, missing = {}, set()
-    while len(leaves) < 22 and sum(len(leaf[2]) + 2 for leaf in leaves.values()) < 900:
+    for _ in range(2000):  # a small structure has fewer leaves
+        if len(leaves) == 22 or sum(len(leaf[2]) + 2 for leaf in leaves.values()) >= 900:
+            break
         text, pointers, field = maker.leaf()
         leaves.setdefault(same(text), (pointers, field, text))
     pointers = {}
