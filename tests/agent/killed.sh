@@ -87,7 +87,7 @@ times=3 lines=0
 for ((i = 0; i < times; i++)); do
 	start a env LD_PRELOAD="$AGENT" "$T/hits"
 	rm -f "$T/traced"
-	probe-trace --json -b agent -p $a --string arg2 k:one k:two >"$T/traced" 2>"$T/said" &
+	probe-trace --json -b agent --buffer 256K -p $a --string arg2 k:one k:two >"$T/traced" 2>"$T/said" &
 	tracer=$!
 	tell a "start 4"
 	wait_for 60 test -s "$T/traced"
