@@ -106,11 +106,11 @@ else
 	part_skipped "records in the trace: babeltrace2 is not installed"
 fi
 want "recorded" "4000 0 0 4000 0" "$(sums $S k:three)"
-tell a "run 1 200000"
+tell a "run 1 1000000"
 read -r hits _ idle recorded lost <<<"$(sums $S k:three)"
-want "hits" "204000 0" "$hits $idle"
-want "recorded and lost" 204000 $((recorded + lost))
-[ $lost -gt 0 ] || fail "a ring held 200,000 records"
+want "hits" "1004000 0" "$hits $idle"
+want "recorded and lost" 1004000 $((recorded + lost))
+[ $lost -gt 0 ] || fail "a ring held 1,000,000 records"
 trace_kept "$T/traced" --json -s $S
 want "records kept for a later reader" $((recorded - 4000)) "$(wc -l <"$T/traced")"
 expect 0 probe-disable -q -s $S
