@@ -348,6 +348,8 @@ static int attachment_arm_points(struct kernel_arming *a, const struct arm_optio
 		n = programs_chunk(a, from);
 		err = chunk_arm(a, from, n);
 	}
+	if (!err)
+		returns_begin(&a->s->returns, a->points, a->npoints);
 	free(a->programs);
 	free(a->which);
 	return err;
