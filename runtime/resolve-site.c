@@ -140,10 +140,11 @@ static int record_compile(const struct pp_site *site, const struct pp_request *r
 	return err ? err : strings_set_lengths(request, site, program);
 }
 
-static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
-                                 struct fetch_program *program)
+/* begin: of the site's call, or NULL */
+static int program_compile_typed(const struct pp_site *site, const struct pp_probe *begin,
+                                 const struct pp_request *request, struct fetch_program *program)
 {
-	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
+	int err = site->call ? call_compile(site, begin, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
 	program->sample = request->sample;
@@ -166,17 +167,26 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
                     struct fetch_program *program)
 {
-	struct pp_probe probe = *site->probe;
+	const struct pp_probe *own = site->call ? site->call->begin : NULL;
+	struct pp_probe probe = *site->probe, begin = { 0 };
 	struct pp_site retyped = *site;
 	int err;
 
 	if (!probe.nargs || (!request->nstrings && !request->naddresses))
-		return program_compile_typed(site, request, program);
+		return program_compile_typed(site, own, request, program);
 	err = probe_retype(t, request, &probe);
 	if (err)
 		return err;
 	retyped.probe = &probe;
-	err = program_compile_typed(&retyped, request, program);
+	/* A key is over the begin's own arguments. */
+	if (request->key && own && own->nargs) {
+		begin = *own;
+		err = probe_retype(t, request, &begin);
+	}
+	if (!err)
+		err = program_compile_typed(&retyped, begin.args ? &begin : own, request, program);
+	if (own && begin.args != own->args)
+		free(begin.args);
 	free(probe.args);
 	return err;
 }

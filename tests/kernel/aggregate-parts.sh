@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Aggregates in the kernel stay exact while points of the attachment are disarmed, by commands, in an owner process and over
-# the budget. A full table counts the rest exactly. Extremes are exact if each hit has a new one.
+# the budget. A key that two threads add at once has the hits of both. A full table counts the rest exactly. Extremes are exact if each hit has a new one.
 . tests/plugin/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -50,6 +50,14 @@ want "cells of a probe over the budget" "$hits 0" "$((cells + unread)) $other"
 [ "$hits" -gt 100 ] || fail "$hits hits"
 expect 0 probe-disable -q -s $S
 wait_for 10 no_session $S
+
+# ---- keys that two threads add at once ----
+
+expect 0 probe-enable -q -b kernel -s $S --agg 'count() by key' -p $p agg:keyed__entry
+tell p "meet 2000"
+want "keys, other, and the hits of a key" "2000 0 [2]" "$(probe-stat --json -s $S |
+	jq -r '.aggregates[0] | "\(.keys) \(.rest[0].other) \([.entries[].values[0].count] | unique)"')"
+expect 0 probe-disable -q -s $S
 
 # ---- many keys ----
 

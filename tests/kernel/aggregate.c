@@ -10,6 +10,7 @@
  *     load FILE TIMES SEED      loads the library, calls its hit() TIMES times and unloads it
  *     keys TIMES                TIMES calls of keyed() with different values, not logged; answers with the ns that they took
  *     rise THREADS TIMES        THREADS threads call keyed() TIMES times each, with the numbers from 0 on
+ *     meet TIMES                two threads call keyed() at once, TIMES times, with the numbers from 0 on
  *     start THREADS, stop       THREADS threads call hit(), not logged, until stop, which answers with the number of calls
  *     leave TIMES               TIMES calls of twice(), whose results are logged as "pid n result"
  *     pid
@@ -235,6 +236,34 @@ static void rise_all(int threads, long times)
 		pthread_join(w[i].thread, NULL);
 }
 
+static atomic_long arrived;
+
+static void *meet(void *arg)
+{
+	struct work *w = arg;
+
+	for (long i = 0; i < w->times; i++) {
+		arrived++;
+		while (arrived < 2 * (i + 1))
+			sched_yield();
+		keyed((unsigned long)i);
+	}
+	return NULL;
+}
+
+static void meet_all(long times)
+{
+	struct work w[2];
+
+	arrived = 0;
+	for (int i = 0; i < 2; i++) {
+		w[i].times = times;
+		pthread_create(&w[i].thread, NULL, meet, &w[i]);
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(w[i].thread, NULL);
+}
+
 static void *repeat(void *arg)
 {
 	struct work *w = arg;
@@ -299,6 +328,8 @@ static void execute(const char *line, const char *self)
 		leave(times);
 	else if (sscanf(line, "rise %d %ld", &threads, &times) == 2)
 		rise_all(threads, times);
+	else if (sscanf(line, "meet %ld", &times) == 1)
+		meet_all(times);
 	else if (sscanf(line, "start %d", &threads) == 1)
 		repeat_start(threads);
 }

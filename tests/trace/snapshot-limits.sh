@@ -27,8 +27,8 @@ for order in before after; do
 		[ "$(awk '/^VmSize/ { print $2 }' /proc/$pid/status)" -ge $((LIMIT >> 10)) ] || break
 		sleep 0.1
 	done
-	say "run 10000"
-	say "run 10000"
+	say "run $((10000 / slow))"
+	say "run $((10000 / slow))"
 	records "a limit $order arming"
 	finish
 	records "a limit $order arming, at the end"

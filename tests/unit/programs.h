@@ -26,8 +26,9 @@ struct maker {
 
 /* Whether programs may have aggregates and use FETCH_CPU. */
 static bool makes_aggregates;
-/* Whether programs are those of ends of calls. */
+/* Whether programs are those of ends of calls, and how many arguments of the begin they use. */
 static bool makes_ends;
+static unsigned nentries = FETCH_ENTRY_MAX;
 
 static uint64_t some_address(void);
 /* Pushes a register whose value may be one of these addresses, or close to one. */
@@ -159,7 +160,10 @@ static void comparison(struct maker *m)
 static void leaf(struct maker *m)
 {
 	if (makes_ends && !below(4)) {
-		step(m, below(4) ? FETCH_ENTRY : FETCH_DURATION, below(FETCH_ENTRY_MAX), 0, 0, 0);
+		if (nentries && below(4))
+			step(m, FETCH_ENTRY, below(nentries), 0, 0, 0);
+		else
+			step(m, FETCH_DURATION, 0, 0, 0, 0);
 		return;
 	}
 	switch (below(m->predicate ? 7 : 5)) {
@@ -377,6 +381,62 @@ static inline void make_alike(const struct fetch_program *from, struct fetch_pro
 		if (program->steps[i].op == FETCH_REG && below(2))
 			program->steps[i].a = below(PROGRAM_REGISTERS);
 	ck_assert_int_eq(fetch_compare_shape(from, program, !from->npredicate && !from->naggregate), 0);
+}
+
+/* ---- calls ---- */
+
+/* Appends a key: a value or the hash of a string. */
+static void make_key(struct maker *m)
+{
+	size_t from = m->p.nsteps;
+
+	m->predicate = false;
+	m->budget = below(4);
+	if (below(2)) {
+		address_expression(m);
+		step(m, FETCH_HASH, 0, 0, 0, 0);
+	} else {
+		expression(m);
+	}
+	m->p.nkey = m->p.nsteps - from;
+}
+
+/* Makes the program of a begin, which keeps up to FETCH_ENTRY_MAX integers. */
+static inline void make_begin(struct maker *m, struct fetch_program *begin, uint8_t *depths, enum site_match match)
+{
+	memset(m, 0, sizeof(*m));
+	m->p.role = SITE_CALL;
+	m->p.match = match;
+	m->p.nargs = below(FETCH_ENTRY_MAX + 1);
+	for (size_t i = 0; i < m->p.nargs; i++) {
+		m->budget = below(4);
+		expression(m);
+		step(m, FETCH_ARG, i, 0, 0, 0);
+		m->p.kind[i] = PP_UNSIGNED;
+		m->p.size[i] = 8;
+	}
+	if (match == MATCH_KEY)
+		make_key(m);
+	program_finish(m, begin, depths);
+}
+
+/* Makes the program of its end, mostly with an equal key. */
+static inline void make_end(struct maker *m, struct fetch_program *end, uint8_t *depths,
+                            const struct fetch_program *begin)
+{
+	makes_ends = true;
+	make_program(m, end, depths);
+	makes_ends = false;
+	m->p.match = begin->match;
+	if (begin->nkey && !below(8)) {
+		make_key(m);
+	} else if (begin->nkey) {
+		m->p.nkey = begin->nkey;
+		memcpy(m->steps + m->p.nsteps, begin->steps + begin->nsteps - begin->nkey,
+		       begin->nkey * sizeof(*m->steps));
+		m->p.nsteps += m->p.nkey;
+	}
+	program_finish(m, end, depths);
 }
 
 /* ---- what differs ---- */

@@ -32,6 +32,7 @@
 #define ck_assert_uint_eq(x, y) ck_compare(x, ==, y)
 #define ck_assert_uint_ge(x, y) ck_compare(x, >=, y)
 #define ck_assert_uint_gt(x, y) ck_compare(x, >, y)
+#define ck_assert_uint_le(x, y) ck_compare(x, <=, y)
 #define ck_assert_uint_lt(x, y) ck_compare(x, <, y)
 #define ck_assert_mem_eq(x, y, size) ck_assert(!memcmp(x, y, size))
 #define ck_assert_int_gt(x, y) ck_compare(x, >, y)
