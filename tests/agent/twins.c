@@ -3,14 +3,17 @@
  * Hits twins:one(N) and twins:two(N) in a process and its child. Reads lines, and replies to each:
  *
  *     fork        makes the child; replies with its pid
+ *     raw         makes it by the system call
  *     parent N    the process hits each probe N times; replies "ok"
  *     child N     the child does
  */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/probe.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 PROBE_DECLARE(twins, one, (long n), (n));
@@ -26,9 +29,9 @@ static void hits(long n)
 	}
 }
 
-static pid_t child_make(void)
+static pid_t child_make(bool raw)
 {
-	pid_t pid = fork();
+	pid_t pid = raw ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
 	long n;
 
 	if (pid)
@@ -51,8 +54,8 @@ int main(void)
 		abort();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	while (fgets(line, sizeof(line), stdin)) {
-		if (line[0] == 'f') {
-			printf("%d\n", child_make());
+		if (line[0] == 'f' || line[0] == 'r') {
+			printf("%d\n", child_make(line[0] == 'r'));
 			continue;
 		}
 		if (sscanf(line, "parent %ld", &n) == 1)

@@ -96,9 +96,9 @@ static void shms_renew(bool child)
 		agent.shms[i].fd = agent.shms[i].keep = -1;
 		agent.shms[i].inherited |= child && agent.shms[i].at;
 	}
-	for (unsigned i = 0; i < SHMS_MAX; i++)
+	for (unsigned i = 0; i < SHMS_MAX && !lifecycle.raw; i++)
 		failed |= agent.shms[i].at && agent.shms[i].session && shm_renew(&agent.shms[i], !child);
-	if (!child || !failed)
+	if (!lifecycle.raw && (!child || !failed))
 		regions_revive();
 }
 
@@ -107,6 +107,8 @@ static enum agent_reason agent_ability(void)
 {
 	if (lifecycle.broken)
 		return AGENT_BUSY;
+	if (lifecycle.raw)
+		return AGENT_FORKED;
 	if (!trampoline_cpu_ok())
 		return AGENT_CPU;
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0))
@@ -159,6 +161,7 @@ static bool thread_take_over(struct thread_files *files)
 	uint32_t pid = getpid(), tid = syscall(SYS_gettid);
 	bool child = lifecycle.begun && agent.pid != pid;
 
+	lifecycle.raw |= child && lifecycle.forked != pid;
 	change_begin();
 	agent.pid = pid;
 	thread_set_pid(pid);
