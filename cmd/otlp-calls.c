@@ -10,9 +10,9 @@ enum { BUCKETS = 1024, FRAMES_MAX = 256, ALL_FRAMES_MAX = 1 << 18, WAITING_MAX =
 
 /*
  * An end belongs to an entry if the call began at its time, up to this difference: the clock was read twice, and the time of traps is not
- * part of the duration. The clock of agents is converted with an error that grows with the duration.
+ * part of the duration (90 us of the first hit in a thread). The clock of agents is converted with an error that grows with the duration.
  */
-#define SLACK_NS 50000
+#define SLACK_NS 200000
 #define SLACK_SHARE 10000
 
 /* A call in flight. */

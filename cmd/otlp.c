@@ -466,7 +466,7 @@ static uint64_t return_number(const char *probe)
 	return function_number(probe, strlen(probe) - strlen(text_ends(probe, "%return") ? "%return" : "__return"));
 }
 
-static int number_compare(const void *a, const void *b)
+static int function_compare_numbers(const void *a, const void *b)
 {
 	const uint64_t *x = a, *y = b;
 
@@ -505,7 +505,7 @@ enum status otlp_begin(struct otlp *otlp, struct options *options, struct pp_ses
 
 	pp_session_arguments(session, function_add, otlp);
 	if (otlp->nfunctions)
-		qsort(otlp->functions, otlp->nfunctions, sizeof(*otlp->functions), number_compare);
+		qsort(otlp->functions, otlp->nfunctions, sizeof(*otlp->functions), function_compare_numbers);
 	if (!otlp->field)
 		return STATUS_DONE;
 	pp_session_arguments(session, trace_id_find, &search);
@@ -524,7 +524,7 @@ static void entry_take(struct otlp *otlp, const struct pp_event *event)
 	if (!otlp->nfunctions || otlp->options->latency[0])
 		return;
 	number = function_number(probe, text_ends(probe, "__entry") ? length - strlen("__entry") : length);
-	if (bsearch(&number, otlp->functions, otlp->nfunctions, sizeof(number), number_compare))
+	if (bsearch(&number, otlp->functions, otlp->nfunctions, sizeof(number), function_compare_numbers))
 		otlp_calls_enter(otlp->calls, pp_event_pid(event), pp_event_tid(event), number, pp_event_time(event));
 }
 
