@@ -97,7 +97,7 @@ fi
 
 # ---- slower than the reader: no record is lost, and a trace holds all ----
 
-expect 0 probe-enable -q -b agent -s $S --record --buffer 256K -p $a k:three
+expect 0 probe-enable -q -b agent -s $S --record --buffer 4M -p $a k:three
 tell a "run 4 1000"
 expect 0 timeout -s INT 20 probe-trace -q -s $S -n 4000 -o "$T/trace"
 if have babeltrace2; then
