@@ -91,6 +91,26 @@ error_t arming_check_options(struct argp_state *state, struct options *o, const 
 		return options_usage_error(state, o, "%s needs -p PID", o->children ? "--children" : "--pgrp");
 	if (o->children + o->pgrp + (o->cgroup != NULL) > 1)
 		return options_usage_error(state, o, "--children, --pgrp and --cgroup cannot be combined");
+	if (arming->flight && arming->overwrite)
+		return options_usage_error(state, o, "--overwrite and --flight-recorder cannot be combined");
+	if (arming->flight && o->buffer)
+		return options_usage_error(state, o,
+		                           "--buffer and --flight-recorder cannot be combined, because the size of a "
+		                           "flight recorder is its memory for records");
+	return 0;
+}
+
+error_t arming_parse_flight(struct argp_state *state, struct options *options, struct arming *arming, const char *text)
+{
+	uint64_t size;
+	error_t err = options_parse_size(state, options, "--flight-recorder", text, PP_FLIGHT_MIN, &size);
+
+	if (err)
+		return err;
+	if (size > PP_FLIGHT_MAX)
+		return options_usage_error(state, options, "--flight-recorder: '%s' is more than %uG", text,
+		                           PP_FLIGHT_MAX >> 30);
+	arming->flight = (size_t)size;
 	return 0;
 }
 

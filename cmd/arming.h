@@ -37,6 +37,9 @@ error_t arming_take_latency(struct argp_state *state, struct options *options, s
 error_t arming_check_target(struct argp_state *state, struct options *options, const struct arming *arming);
 error_t arming_check_options(struct argp_state *state, struct options *options, const struct arming *arming);
 
+/* Parses the argument of --flight-recorder. */
+error_t arming_parse_flight(struct argp_state *state, struct options *options, struct arming *arming, const char *text);
+
 /* Creates the request. Returns 0, or a negative errno with pp_error(); *request is then NULL. */
 int arming_request_new(const struct options *options, const struct arming *arming, struct pp_request **request);
 

@@ -149,6 +149,12 @@ static void to_arm_add(struct applying *a, const struct config_session *session,
 	a->to_arm[a->nto_arm++] = (struct to_arm){ session, entry, target };
 }
 
+static void refusal_report(struct config *config, const struct config_entry *entry, const struct config_row *row)
+{
+	ui_error(config->options, "%s:%u:%u: %s", config->path, entry->place.line, entry->place.column,
+	         row->reason ? row->reason : "nothing to arm");
+}
+
 static void target_compare(struct applying *a, const struct config_session *session, const struct config_entry *entry,
                            const struct config_target *target)
 {
@@ -157,7 +163,12 @@ static void target_compare(struct applying *a, const struct config_session *sess
 	char *key;
 
 	if (target->missing) {
-		result_add_target(a->result, CONFIG_WAITING, &it)->reason = xstrdup(target->missing);
+		struct config_row *row =
+			result_add_target(a->result, target->is_ambiguous ? CONFIG_REFUSED : CONFIG_WAITING, &it);
+
+		row->reason = xstrdup(target->missing);
+		if (target->is_ambiguous)
+			refusal_report(a->config, entry, row);
 		return;
 	}
 	key = config_target_key(target);
@@ -307,14 +318,6 @@ static int request_run(struct applying *a, const struct to_arm *to_arm, const st
 	return err;
 }
 
-static void refusal_report(struct applying *a, const struct to_arm *to_arm, const struct config_row *row)
-{
-	const struct config_place *place = &to_arm->entry->place;
-
-	ui_error(a->config->options, "%s:%u:%u: %s", a->config->path, place->line, place->column,
-	         row->reason ? row->reason : "nothing to arm");
-}
-
 static void target_arm(struct applying *a, const struct to_arm *to_arm)
 {
 	struct config_row *row = result_add_target(a->result, a->check ? CONFIG_TO_ARM : CONFIG_ARMED, to_arm);
@@ -354,7 +357,7 @@ static void target_arm(struct applying *a, const struct to_arm *to_arm)
 			row->reason = error ? xstrdup(error) : NULL;
 	}
 	if (row->reason)
-		refusal_report(a, to_arm, row);
+		refusal_report(a->config, to_arm->entry, row);
 	pp_report_free(report);
 	pp_request_free(request);
 	free(label);
@@ -389,7 +392,7 @@ static void shadowed_report(struct applying *a, size_t first)
 		                        row->session);
 		a->result->changes--;
 		a->result->partly = true;
-		refusal_report(a, &a->to_arm[i], row);
+		refusal_report(a->config, a->to_arm[i].entry, row);
 	}
 	config_armed_free(&now);
 }

@@ -97,6 +97,18 @@ static char *overwrite_set(struct config_entry *entry, const char *text)
 	return NULL;
 }
 
+static char *flight_set(struct config_entry *entry, const char *text)
+{
+	struct argp_state state = { .flags = ARGP_NO_ERRS };
+	char *error = NULL;
+
+	if (arming_parse_flight(&state, &entry->options, &entry->arming, text)) {
+		error = entry->options.usage_error;
+		entry->options.usage_error = NULL;
+	}
+	return error;
+}
+
 static char *calls_set(struct config_entry *entry, const char *text)
 {
 	(void)text;
@@ -130,6 +142,7 @@ static const struct config_key keys[] = {
 	{ "fast", CONFIG_IN_ENTRY, KEY_FLAG, NULL },
 	{ "record", CONFIG_IN_ENTRY | CONFIG_IN_SESSION, KEY_FLAG, record_set },
 	{ "overwrite", CONFIG_IN_ENTRY | CONFIG_IN_SESSION, KEY_FLAG, overwrite_set },
+	{ "flight-recorder", CONFIG_IN_ENTRY | CONFIG_IN_SESSION, KEY_TEXT, flight_set },
 	{ "system-calls", CONFIG_IN_ENTRY | CONFIG_IN_SESSION, KEY_FLAG, calls_set },
 	{ "buffer", CONFIG_IN_ENTRY | CONFIG_IN_SESSION, KEY_TEXT, NULL },
 	{ "budget", CONFIG_IN_ENTRY | CONFIG_IN_SESSION, KEY_TEXT, budget_set },

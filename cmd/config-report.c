@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/alloc.h"
 #include "cmd/config.h"
 #include "cmd/escape.h"
 #include "cmd/ui.h"
@@ -67,6 +68,28 @@ static json_object *config_row_json(const struct config_row *row)
 	return object;
 }
 
+static size_t result_count(const struct config_result *result, enum config_state state)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < result->n; i++)
+		n += result->rows[i].state == state;
+	return n;
+}
+
+static void check_report(struct config *config, const struct config_result *result)
+{
+	size_t refused = result_count(result, CONFIG_REFUSED);
+	char *tail = refused ? xasprintf(", %zu refused", refused) : xstrdup("");
+
+	ui_info(config->options, "%s: valid; %zu change%s%s", config->path, result->changes, ui_plural(result->changes),
+	        tail);
+	free(tail);
+	if (result_count(result, CONFIG_TO_ARM))
+		ui_info(config->options,
+		        "not checked: your privileges, and what running processes and their agents allow");
+}
+
 void config_report(struct config *config, const struct config_result *result, bool check, bool only_changes)
 {
 	struct options *o = config->options;
@@ -78,8 +101,7 @@ void config_report(struct config *config, const struct config_result *result, bo
 			    (result->rows[i].state != CONFIG_SAME && result->rows[i].state != CONFIG_OLD))
 				config_row_put(stdout, &result->rows[i], o->verbose);
 		if (check)
-			ui_info(o, "%s: valid; %zu change%s", config->path, result->changes,
-			        ui_plural(result->changes));
+			check_report(config, result);
 		ui_flush();
 		ui_notices(o);
 		return;

@@ -38,45 +38,88 @@ static char *cgroup_root(void)
 	return root;
 }
 
-/* Returns the first directory of this name at most depth levels below dir. The caller frees it. */
-static char *cgroup_find(const char *dir, const char *name, unsigned depth)
-{
-	char *found = xasprintf("%s/%s", dir, name);
-	struct dirent *entry;
-	struct stat st;
-	DIR *list;
+/* The control group of a unit. */
+struct unit {
+	char *name, *escaped; /* directories that systemd may have made for it */
+	char *found;          /* the directory; NULL: none */
+	char *second;         /* another one; NULL: none */
+};
 
-	if (!stat(found, &st) && S_ISDIR(st.st_mode))
-		return found;
-	free(found);
-	found = NULL;
-	list = depth ? opendir(dir) : NULL;
-	while (list && !found && (entry = readdir(list)) != NULL) {
+static void unit_check(struct unit *unit, const char *dir, const char *name)
+{
+	char *path = xasprintf("%s/%s", dir, name);
+	struct stat st;
+
+	if (unit->second || stat(path, &st) || !S_ISDIR(st.st_mode))
+		free(path);
+	else if (!unit->found)
+		unit->found = path;
+	else
+		unit->second = path;
+}
+
+static bool name_ends_with(const char *name, const char *suffix)
+{
+	size_t n = strlen(name), k = strlen(suffix);
+
+	return n > k && !strcmp(name + n - k, suffix);
+}
+
+/*
+ * Looks for the unit in a directory and in the slices below it, because systemd makes the group of a unit in that of its slice. Other
+ * groups are not searched: they belong to units, to managers of users, and to containers, which can have units of this name.
+ */
+static void unit_find(struct unit *unit, const char *dir, unsigned depth)
+{
+	DIR *list = depth ? opendir(dir) : NULL;
+	struct dirent *entry;
+
+	if (unit->name[0] != '_')
+		unit_check(unit, dir, unit->name);
+	unit_check(unit, dir, unit->escaped);
+	while (list && (entry = readdir(list)) != NULL) {
 		char *below;
 
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+		if (entry->d_type != DT_DIR || !name_ends_with(entry->d_name, ".slice"))
 			continue;
 		below = xasprintf("%s/%s", dir, entry->d_name);
-		found = cgroup_find(below, name, depth - 1);
+		unit_find(unit, below, depth - 1);
 		free(below);
 	}
 	if (list)
 		closedir(list);
-	return found;
 }
 
-/* Returns the control group of a unit that runs. NULL: it does not. The caller frees it. */
-static char *service_cgroup(const char *service)
+/* Returns the name of the unit that the text of the key means. */
+static char *unit_name(const char *service)
 {
-	char *root = cgroup_root(), *name, *found;
+	static const char *const types[] = { ".service", ".scope", ".slice", ".socket", ".mount", ".swap" };
 
-	if (!root)
-		return NULL;
-	name = xasprintf("%s%s", service, strchr(service, '.') ? "" : ".service");
-	found = cgroup_find(root, name, CGROUP_DEPTH);
-	free(name);
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+		if (name_ends_with(service, types[i]))
+			return xstrdup(service);
+	return xasprintf("%s.service", service);
+}
+
+/*
+ * Returns the control group of a unit that runs. NULL: it does not run, or *second is another group of its name; both belong to the
+ * caller then.
+ */
+static char *service_cgroup(const char *service, char **first, char **second)
+{
+	char *root = cgroup_root();
+	struct unit unit = { .name = unit_name(service) };
+
+	/* systemd puts "_" before names that are those of the kernel's files, or begin with "_". */
+	unit.escaped = xasprintf("_%s", unit.name);
+	if (root)
+		unit_find(&unit, root, CGROUP_DEPTH);
+	free(unit.name);
+	free(unit.escaped);
 	free(root);
-	return found;
+	*first = unit.second ? unit.found : NULL;
+	*second = unit.second;
+	return unit.second ? NULL : unit.found;
 }
 
 /* ---- processes ---- */
@@ -211,34 +254,46 @@ static void finding_add_process(pid_t pid, uint64_t start, void *arg)
 	target->start = start;
 }
 
-static void finding_add_missing(struct finding *f, char *missing)
+static void finding_add_missing(struct finding *f, char *missing, bool is_ambiguous)
 {
-	finding_add(f)->missing = missing;
+	struct config_target *target = finding_add(f);
+
+	target->missing = missing;
+	target->is_ambiguous = is_ambiguous;
 }
 
 void config_targets_find(const struct config_entry *entry, struct config_targets *targets)
 {
 	struct finding f = { .entry = entry, .targets = targets, .cgroup = entry->options.cgroup };
-	char *service = entry->service ? service_cgroup(entry->service) : NULL;
+	char *first = NULL, *second = NULL;
+	char *service = entry->service ? service_cgroup(entry->service, &first, &second) : NULL;
 	struct stat st;
 
 	*targets = (struct config_targets){ 0 };
 	if (service)
 		f.cgroup = service;
-	if (entry->service && !service) {
-		finding_add_missing(&f, xasprintf("service '%s' is not running", entry->service));
+	if (second) {
+		finding_add_missing(&f,
+		                    xasprintf("service '%s' has several control groups, '%s' and '%s'; name one of "
+		                              "them by cgroup",
+		                              entry->service, first, second),
+		                    true);
+	} else if (entry->service && !service) {
+		finding_add_missing(&f, xasprintf("service '%s' is not running", entry->service), false);
 	} else if (f.cgroup && stat(f.cgroup, &st)) {
-		finding_add_missing(&f, xasprintf("control group '%s': %s", f.cgroup, strerror(errno)));
+		finding_add_missing(&f, xasprintf("control group '%s': %s", f.cgroup, strerror(errno)), false);
 	} else if (entry->process) {
 		processes_find(entry->process, finding_add_process, &f);
 		if (!targets->n)
-			finding_add_missing(&f, xasprintf("no process matches '%s'", entry->process));
+			finding_add_missing(&f, xasprintf("no process matches '%s'", entry->process), false);
 	} else {
 		f.inode = f.cgroup ? st.st_ino : 0;
 		for (size_t i = 0; i < entry->options.nfiles; i++)
 			targets_add_glob(&f, entry->options.files[i]);
 	}
 	free(service);
+	free(first);
+	free(second);
 }
 
 void config_targets_free(struct config_targets *targets)
@@ -285,13 +340,17 @@ static void hash_add_process(pid_t pid, uint64_t start, void *arg)
 static void hash_add_entry(uint64_t *hash, const struct config_entry *entry)
 {
 	const struct options *o = &entry->options;
-	char *service = entry->service ? service_cgroup(entry->service) : NULL;
+	char *first = NULL, *second = NULL;
+	char *service = entry->service ? service_cgroup(entry->service, &first, &second) : NULL;
 	struct stat st;
 	glob_t found;
 
 	if (service || o->cgroup)
 		hash_add(hash, stat(service ? service : o->cgroup, &st) ? 0 : st.st_ino);
+	hash_add(hash, second != NULL);
 	free(service);
+	free(first);
+	free(second);
 	if (entry->process)
 		processes_find(entry->process, hash_add_process, hash);
 	for (size_t i = 0; i < o->nfiles; i++) {

@@ -104,13 +104,14 @@ void config_key_print(FILE *out, const struct config_key *key, const struct conf
 
 /* What an entry means now: a file, a process, or what keeps it from being armed. */
 struct config_target {
-	char *file;     /* NULL: all files of the process */
-	char *build_id; /* of the file; "": not known */
-	pid_t pid;      /* 0: all processes */
-	uint64_t start; /* of the process */
-	char *cgroup;   /* directory; NULL: none */
-	uint64_t inode; /* of the directory */
-	char *missing;  /* why nothing can be armed; NULL: it can */
+	char *file;        /* NULL: all files of the process */
+	char *build_id;    /* of the file; "": not known */
+	pid_t pid;         /* 0: all processes */
+	uint64_t start;    /* of the process */
+	char *cgroup;      /* directory; NULL: none */
+	uint64_t inode;    /* of the directory */
+	char *missing;     /* why nothing can be armed; NULL: it can */
+	bool is_ambiguous; /* missing, because the entry means several control groups */
 };
 
 struct config_targets {

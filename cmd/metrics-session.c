@@ -32,6 +32,7 @@ static const size_t count_at[] = {
 
 #define NCOUNTS (sizeof(count_at) / sizeof(*count_at))
 #define ROW_SERIES (NCOUNTS + 3) /* and the two numbers of sites, and other processes */
+#define FLIGHT_SERIES 1          /* more, of a flight recorder */
 
 static const char *row_labels(struct metrics *m, const char *session, const struct count_row *row)
 {
@@ -48,11 +49,14 @@ static const char *row_labels(struct metrics *m, const char *session, const stru
 }
 
 /* Samples with the same labels are added up by metrics_finish(). */
-static void row_put(struct metrics *m, const char *labels, const struct count_row *row)
+static void row_put(struct metrics *m, const char *labels, const struct count_row *row, bool is_flight)
 {
 	for (size_t i = 0; i < NCOUNTS; i++)
 		metrics_add_uint(m, METRIC_HITS + i, labels,
 		                 *(const uint64_t *)((const char *)&row->counts + count_at[i]));
+	/* A gauge, because records that are being written count, so that the number can become smaller. */
+	if (is_flight)
+		metrics_add_uint(m, METRIC_OVERWRITTEN, labels, row->counts.overwritten);
 	metrics_add_uint(m, METRIC_SITES, labels, row->sites);
 	metrics_add_uint(m, METRIC_STOPPED_SITES, labels, row->over_budget);
 }
@@ -120,13 +124,14 @@ static void other_put(struct session_metrics *s, const char *what, size_t n)
 static void session_put_rows(struct session_metrics *s)
 {
 	const char *other = metrics_label(s->m, s->labels, "other", "probes");
+	bool is_flight = s->reading->flight;
 	size_t left_out[2] = { 0 };
 	struct metric_members members = { 0 };
 
 	for (size_t i = 0; i < s->reading->n; i++)
 		members_add(&members,
 		            &(struct metric_member){ .labels = row_labels(s->m, s->labels, &s->reading->rows[i]),
-		                                     .cost = ROW_SERIES,
+		                                     .cost = ROW_SERIES + is_flight * FLIGHT_SERIES,
 		                                     .rank = i,
 		                                     .group = GROUP_ROWS,
 		                                     .at = i });
@@ -141,7 +146,7 @@ static void session_put_rows(struct session_metrics *s)
 		if (member->group == GROUP_TABLES)
 			continue;
 		s->row_labels[member->at] = member->own ? member->labels : NULL;
-		row_put(s->m, member->own ? member->labels : other, &s->reading->rows[member->at]);
+		row_put(s->m, member->own ? member->labels : other, &s->reading->rows[member->at], is_flight);
 	}
 	other_put(s, "probes", left_out[GROUP_ROWS]);
 	other_put(s, "tables", left_out[GROUP_TABLES]);

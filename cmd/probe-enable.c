@@ -167,12 +167,6 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 	err = enable_check_kernel(state, e);
 	if (err)
 		return err;
-	if (e->arming.flight && e->arming.overwrite)
-		return options_usage_error(state, o, "--overwrite and --flight-recorder cannot be combined");
-	if (e->arming.flight && o->buffer)
-		return options_usage_error(state, o,
-		                           "--buffer and --flight-recorder cannot be combined, because the size of a "
-		                           "flight recorder is its memory for records");
 	if (e->arming.flight && (e->seconds > 0 || e->until_exit))
 		return options_usage_error(state, o,
 		                           "%s and --flight-recorder cannot be combined, because records end when "
@@ -183,20 +177,6 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 	return arming_check_options(state, o, &e->arming);
 }
 
-static error_t enable_parse_flight(struct argp_state *state, struct enable *e, const char *text)
-{
-	uint64_t size;
-	error_t err = options_parse_size(state, &e->options, "--flight-recorder", text, PP_FLIGHT_MIN, &size);
-
-	if (err)
-		return err;
-	if (size > PP_FLIGHT_MAX)
-		return options_usage_error(state, &e->options, "--flight-recorder: '%s' is more than %uG", text,
-		                           PP_FLIGHT_MAX >> 30);
-	e->arming.flight = (size_t)size;
-	return 0;
-}
-
 static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 {
 	struct enable *e = state->input;
@@ -205,7 +185,7 @@ static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT: options_children(state, options_arming, &e->options); break;
 	case KEY_RECORD: e->arming.record = true; break;
 	case KEY_OVERWRITE: e->arming.overwrite = true; break;
-	case KEY_FLIGHT: return enable_parse_flight(state, e, arg);
+	case KEY_FLIGHT: return arming_parse_flight(state, &e->options, &e->arming, arg);
 	case KEY_FOR: return enable_parse_time(state, e, arg);
 	case KEY_BUDGET: return enable_parse_budget(state, e, arg);
 	case KEY_UNTIL_EXIT: return enable_parse_until_exit(state, e, arg);

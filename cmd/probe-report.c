@@ -150,14 +150,23 @@ static enum status report_open(struct report_command *r)
 	}
 	if (!r->perfetto_path)
 		return STATUS_DONE;
-	err = perfetto_open(&r->perfetto, r->perfetto_path, run->names);
+	err = perfetto_open(&r->perfetto, r->perfetto_path, run);
 	if (err) {
 		ui_error(&r->options, "cannot create '%s': %s", r->perfetto_path, strerror(-err));
 		return STATUS_FAILED;
 	}
 	r->consumers[run->nconsumers++] = perfetto_consumer(&r->perfetto);
 	run->is_careful = !r->perfetto.is_seekable;
+	run->needs_earliest = true;
 	return STATUS_DONE;
+}
+
+static void report_print_json(struct report_command *r)
+{
+	putchar('{');
+	report_json_print_members(stdout, &r->run, &r->stats, json_print);
+	ui_print_error_key(&r->options, stdout);
+	puts("}");
 }
 
 /* Prints what was read. Returns the exit status. */
@@ -179,7 +188,7 @@ static enum status report_print(struct report_command *r)
 	if (r->is_folded)
 		folded_print(stdout, &r->folded, &r->run);
 	else if (r->options.json)
-		ui_print_document(&r->options, stdout, report_json(&r->run, &r->stats));
+		report_print_json(r);
 	else if (r->perfetto.file != stdout || !r->perfetto.file)
 		text_print(stdout, &r->run, &r->stats, &r->style);
 	return err || html_err ? STATUS_FAILED : r->run.interrupted ? STATUS_PART : STATUS_DONE;
@@ -222,7 +231,8 @@ static enum status report_run(struct report_command *r)
 	if (r->run.is_second)
 		ui_verbose(
 			&r->options,
-			"the trace was read a second time, because some calls are uncertain or the output is a pipe");
+			"the trace was read a second time, because some calls are uncertain or began before the first "
+			"record, or the output is a pipe");
 	if (!r->run.opened)
 		return status;
 	report_losses(r);

@@ -141,7 +141,8 @@ static error_t stat_check(struct argp_state *state, struct stat_command *c)
 		c->interval = 1;
 	if (!c->interval && !c->is_private) {
 		if (c->seconds > 0)
-			return options_usage_error(state, o, "--for needs -i, or options that arm probes");
+			return options_usage_error(state, o,
+			                           "--for needs -i, or options that arm probes, such as --stack");
 		c->times = 1;
 	}
 	return 0;

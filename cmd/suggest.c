@@ -62,26 +62,33 @@ struct pattern {
 	bool function;
 };
 
-static void pattern_copy(char *to, const char *from, size_t n)
+/* is_probe: probes of C++ functions have __ for ::. */
+static void pattern_copy(char *to, const char *from, size_t n, bool is_probe)
 {
 	size_t length = 0;
 
 	for (size_t i = 0; i < n && length < TEXT_MAX; i++)
 		if (!strchr("*?[]", from[i]))
-			to[length++] = from[i];
+			to[length++] = is_probe && from[i] == ':' ? '_' : from[i];
 	to[length] = 0;
 }
 
 static void pattern_init(struct pattern *p, const char *text)
 {
-	const char *colon = strchr(text, ':'), *name = colon ? colon + 1 : text;
-	size_t length = strlen(name);
+	const char *colon = strchr(text, ':'), *name;
+	size_t length;
 
+	if (colon && colon[1] == ':') /* shop::Cart::add has no provider */
+		colon = NULL;
+	name = colon ? colon + 1 : text;
+	length = strlen(name);
 	*p = (struct pattern){ .function = !strncmp(text, "func:", 5) };
 	if (p->function)
 		length = strcspn(name, "%+");
-	pattern_copy(p->provider, text, colon ? (size_t)(colon - text) : 0);
-	pattern_copy(p->name, name, length);
+	else if (strstr(name, "::"))
+		length = strcspn(name, "("); /* names of probes have no parameters */
+	pattern_copy(p->provider, text, colon ? (size_t)(colon - text) : 0, false);
+	pattern_copy(p->name, name, length, !p->function);
 	p->prefix = length && name[length - 1] == '*';
 }
 

@@ -2,6 +2,7 @@
 #include "cmd/trace-about.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,9 +74,13 @@ static json_object *about_json(struct pp_session *session, json_object *armed, c
 static int about_put(const char *path, json_object *about)
 {
 	char *temporary = xasprintf("%s.new", path);
-	FILE *to = fopen(temporary, "we");
-	int err = to ? 0 : errno;
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644), err = 0;
+	FILE *to = fd < 0 ? NULL : fdopen(fd, "w");
 
+	if (!to)
+		err = errno;
+	if (!to && fd >= 0)
+		close(fd);
 	if (!to)
 		json_object_put(about);
 	if (to) {

@@ -321,8 +321,8 @@ int pp_request_many(struct pp_request *request, size_t sites);
 /*
  * Sets the size of the session's rings, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two. All requests of a
  * session must agree. The kernel has one ring (default 4 MiB), which is the kernel's memory and allocated as a whole. An agent has one
- * for each thread (default 256 KiB, at most 64 MiB), which is the process's memory. -EINVAL: the size is out of range, or
- * pp_request_flight_recorder() was called.
+ * for each thread (default 4 MiB for the first four threads of a process and 256 KiB for the others, at most 64 MiB), which is the
+ * process's memory. -EINVAL: the size is out of range, or pp_request_flight_recorder() was called.
  */
 #define PP_BUFFER_MIN 65536u
 #define PP_BUFFER_MAX 1073741824u
@@ -444,9 +444,10 @@ const char *pp_session_name(const struct pp_session *session);
  */
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
 /*
- * Resolves the request as pp_session_enable() does, and arms nothing. In the report, rows that could be armed are pending; a
- * process can still refuse them when they are armed. Needs no privilege for a request without processes. Fails as
- * pp_session_enable() does.
+ * Resolves the request as pp_session_enable() does, and arms nothing. In the report, rows that could be armed are pending, and
+ * those that the backend can arm in no process are refused. Asks no process and no privilege of the caller, so that points
+ * can still be refused when they are armed. Needs no privilege for a request without processes. Fails as pp_session_enable()
+ * does.
  */
 int pp_request_check(const struct pp_request *request, struct pp_report **report);
 /*
@@ -884,14 +885,14 @@ void pp_table_rest(const struct pp_aggregates *aggregates, size_t table, size_t 
 struct pp_trace;
 
 /*
- * Makes the directory dir, which must not exist, and writes the session's metadata there. Close the trace before the
- * session.
+ * Makes the directory dir, which must not exist, with mode 0700, and writes the session's metadata there. Close the trace before
+ * the session.
  */
 int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **trace);
 /*
  * Makes the directory dir, which must not exist, and in it a trace part-000001. When a part would be larger than max_size
  * bytes (at least 1 MiB), a next part begins. Each part is a trace that can be read alone. If there are more than max_files
- * parts (0: no limit), removes the oldest. -EINVAL: max_size is too small.
+ * parts (0: no limit), removes the oldest. -EINVAL: max_size is too small, or the metadata would take more than half of it.
  */
 int pp_trace_create_parts(const char *dir, struct pp_session *session, uint64_t max_size, unsigned max_files,
                           struct pp_trace **trace);

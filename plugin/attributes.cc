@@ -103,6 +103,28 @@ static tree parameter_type(tree function, unsigned HOST_WIDE_INT n)
 	return list && list != void_list_node ? TREE_VALUE(list) : NULL_TREE;
 }
 
+/* Returns whether a type depends on the parameters of a template: it, or what it points to, has a code of the C++ compiler's own. */
+static bool type_is_dependent(tree type)
+{
+	while (POINTER_TYPE_P(type))
+		type = TREE_TYPE(type);
+	return TREE_CODE(type) >= LAST_AND_UNUSED_TREE_CODE;
+}
+
+/* Checks the types of the parameters that an attribute names. */
+static bool string_check_types(location_t where, tree attribute, tree pointer, tree length)
+{
+	bool is_string = POINTER_TYPE_P(pointer) && int_size_in_bytes(TREE_TYPE(pointer)) <= 1;
+
+	if (!is_string && !type_is_dependent(pointer))
+		error_at(where, "%qE attribute: a parameter of type %qT cannot be a string", attribute, pointer);
+	else if (!INTEGRAL_TYPE_P(length) && !type_is_dependent(length))
+		error_at(where, "%qE attribute: a parameter of type %qT cannot be a length", attribute, length);
+	else
+		return true;
+	return false;
+}
+
 /* probe_string(POINTER, LENGTH): parameter number POINTER is a string of as many bytes as parameter number LENGTH says. */
 static tree attribute_handle_string(tree *node, tree attribute, tree args, int, bool *no_add)
 {
@@ -126,15 +148,11 @@ static tree attribute_handle_string(tree *node, tree attribute, tree args, int, 
 		}
 		TREE_VALUE(arg) = value;
 	}
-	if (!POINTER_TYPE_P(types[0]) || int_size_in_bytes(TREE_TYPE(types[0])) > 1)
-		error_at(where, "%qE attribute: a parameter of type %qT cannot be a string", attribute, types[0]);
-	else if (!INTEGRAL_TYPE_P(types[1]))
-		error_at(where, "%qE attribute: a parameter of type %qT cannot be a length", attribute, types[1]);
-	else
-		*no_add = false;
+	*no_add = !string_check_types(where, attribute, types[0], types[1]);
 	return NULL_TREE;
 }
 
+/* The types of a template's instance are checked here, because the compiler handles only the attributes of the template. */
 std::vector<std::pair<unsigned, unsigned>> attribute_strings(tree decl)
 {
 	std::vector<std::pair<unsigned, unsigned>> strings;
@@ -142,9 +160,12 @@ std::vector<std::pair<unsigned, unsigned>> attribute_strings(tree decl)
 	for (tree found = lookup_attribute("probe_string", DECL_ATTRIBUTES(decl)); found;
 	     found = lookup_attribute("probe_string", TREE_CHAIN(found))) {
 		tree args = TREE_VALUE(found);
+		unsigned pointer = tree_to_uhwi(TREE_VALUE(args)), length = tree_to_uhwi(TREE_VALUE(TREE_CHAIN(args)));
+		tree types[] = { parameter_type(decl, pointer), parameter_type(decl, length) };
 
-		strings.emplace_back(tree_to_uhwi(TREE_VALUE(args)) - 1,
-		                     tree_to_uhwi(TREE_VALUE(TREE_CHAIN(args))) - 1);
+		if (types[0] && types[1] &&
+		    string_check_types(DECL_SOURCE_LOCATION(decl), get_attribute_name(found), types[0], types[1]))
+			strings.emplace_back(pointer - 1, length - 1);
 	}
 	return strings;
 }

@@ -70,6 +70,12 @@ enum {
 
 /* The distance from a frame to its caller's is at most this. A larger one is not a frame pointer. */
 #define AGG_FRAME_SIZE_MAX (16u << 20)
+/*
+ * A walk ends at a return address below this, or at one that is at most AGG_FRAME_SIZE_MAX above its frame's predecessor:
+ * numbers and pointers to the stack, which a frame pointer leads to if a function has used it for something else. They would
+ * fill the table with keys.
+ */
+#define AGG_CODE_MIN 65536
 
 #define AGG_STACK sizeof(struct agg_stack)
 /* A key has at most one stack. */

@@ -51,6 +51,12 @@ bool backend_always_permitted(void)
 	return true;
 }
 
+int backend_foresees_nothing(const struct pp_request *request, struct arm_point *const *points, size_t npoints)
+{
+	(void)request, (void)points, (void)npoints;
+	return 0;
+}
+
 bool backend_takes_all(const struct pp_site *site)
 {
 	(void)site;

@@ -105,6 +105,11 @@ struct backend {
 	 * may serve the request as well, so the backend also declines a request that it can serve only in part.
 	 */
 	int (*usable)(const struct pp_request *request, bool any);
+	/*
+	 * Needs no session and no privilege, and asks no process: returns the error of a request that the backend can never
+	 * serve, and refuses points that it can arm in no process.
+	 */
+	int (*foresee)(const struct pp_request *request, struct arm_point *const *points, size_t npoints);
 	/* Returns whether the backend can arm the site. Not called for sites that insn-check.h refuses. */
 	bool (*takes)(const struct pp_site *site);
 	/*
@@ -237,6 +242,7 @@ void backend_needs_no_unlock(struct pp_session *session);
 bool backend_always_permitted(void);
 bool backend_takes_all(const struct pp_site *site);
 uint64_t backend_semaphore_offset(const struct pp_site *site);
+int backend_foresees_nothing(const struct pp_request *request, struct arm_point *const *points, size_t npoints);
 int backend_checks_nothing(struct pp_session *session, struct arm_point *const *points, size_t npoints);
 void backend_releases_nothing(struct attachment *attachment);
 int backend_holds_nothing(struct pp_session *session, const struct hold_options *options);

@@ -202,15 +202,15 @@ void call_free(struct call *call)
 /* ---- programs ---- */
 
 /* Compiles the site of a begin: the arguments that the end can use, as plain values. */
-static int begin_compile(const struct pp_site *site, const char *key, struct fetch_steps *keys,
-                         struct fetch_program *program)
+static int begin_compile(const struct pp_site *site, const struct pp_probe *probe, const char *key,
+                         struct fetch_steps *keys, struct fetch_program *program)
 {
 	const struct call *call = site->call;
 	struct pp_site begin = *site;
 	size_t n = 0, nargs = 0;
 	int err;
 
-	begin.probe = call->begin;
+	begin.probe = probe;
 	err = fetch_compile(&begin, program);
 	if (err)
 		return err;
@@ -296,6 +296,36 @@ static void program_add_saved(struct fetch_program *program, const struct pp_sit
 	}
 }
 
+static bool key_is_string(const struct fetch_steps *key)
+{
+	return key->n && key->list[key->n - 1].op == FETCH_HASH;
+}
+
+/* Checks that the key of the end has the type of the begin's. */
+static int key_check(const struct call *call, const struct pp_probe *begin, const char *text,
+                     const struct fetch_steps *end)
+{
+	struct fetch_program program = { 0 };
+	struct fetch_steps key = { 0 };
+	struct pp_site site;
+	int err;
+
+	if (!call->begin->nsites)
+		return 0;
+	site = call->begin->sites[0];
+	site.call = call;
+	err = begin_compile(&site, begin, text, &key, &program);
+	if (err)
+		goto out;
+	if (key_is_string(&key) != key_is_string(end))
+		err = error_set(EINVAL, "the key '%s' is a string at %s only; use --string or --no-string", text,
+		                key_is_string(end) ? "the end of the call" : "its begin");
+out:
+	fetch_release(&program);
+	free(key.list);
+	return err;
+}
+
 /* Compiles the end's own operands. Its probe has the end's arguments as the first ones. */
 static int own_compile(const struct pp_site *site, const char *key, struct fetch_steps *keys, struct fetch_program *own)
 {
@@ -311,8 +341,8 @@ static int own_compile(const struct pp_site *site, const char *key, struct fetch
 }
 
 /* Compiles the site of an end: its own operands, what the begin has saved, and the duration. */
-static int end_compile(const struct pp_site *site, const char *key, struct fetch_steps *keys,
-                       struct fetch_program *program)
+static int end_compile(const struct pp_site *site, const struct pp_probe *begin, const char *key,
+                       struct fetch_steps *keys, struct fetch_program *program)
 {
 	const struct fetch_step duration = { .op = FETCH_DURATION };
 	const struct call *call = site->call;
@@ -321,6 +351,9 @@ static int end_compile(const struct pp_site *site, const char *key, struct fetch
 
 	memset(program, 0, sizeof(*program));
 	err = own_compile(site, key, keys, &own);
+	if (err)
+		goto out;
+	err = key ? key_check(call, begin, key, keys) : 0;
 	if (err)
 		goto out;
 	program->steps = calloc(own.nsteps + (size_t)2 * RECORD_ARGS_MAX, sizeof(*program->steps));
@@ -357,11 +390,12 @@ static int program_append(struct fetch_program *program, const struct fetch_step
 	return 0;
 }
 
-int call_compile(const struct pp_site *site, const char *key, struct fetch_program *program)
+int call_compile(const struct pp_site *site, const struct pp_probe *begin, const char *key,
+                 struct fetch_program *program)
 {
 	struct fetch_steps keys = { 0 };
-	int err = site->role == SITE_CALL ? begin_compile(site, key, &keys, program)
-	                                  : end_compile(site, key, &keys, program);
+	int err = site->role == SITE_CALL ? begin_compile(site, begin, key, &keys, program)
+	                                  : end_compile(site, begin, key, &keys, program);
 
 	if (!err)
 		err = program_append(program, &keys);

@@ -46,9 +46,11 @@ bool call_of_function(const struct pp_image *image, const char *symbol, uint64_t
 void call_free(struct call *call);
 
 /*
- * Compiles the program of a site of the call. *site may be a copy whose probe's arguments have other types. key is the
- * expression of the call's key, NULL without one. Fails as fetch_compile() and filter_compile() do.
+ * Compiles the program of a site of the call. *site may be a copy whose probe's arguments have other types, and begin a copy of
+ * the call's begin. key is the expression of the call's key, NULL without one. Fails as fetch_compile() and filter_compile() do,
+ * and with -EINVAL if the key is a string at one end of the call only.
  */
-int call_compile(const struct pp_site *site, const char *key, struct fetch_program *program);
+int call_compile(const struct pp_site *site, const struct pp_probe *begin, const char *key,
+                 struct fetch_program *program);
 
 #endif

@@ -110,12 +110,46 @@ static int targets_arm_and_report(struct enabling *e, struct pp_report **report)
 	return e->targets.npoints ? 0 : no_targets(e);
 }
 
-/* All backends that the request may use, whether or not this user can arm through them. */
-static void rounds_choose_all(struct enabling *e)
+/* All backends that can serve the request, whether or not this user can arm through them. */
+static int rounds_choose_all(struct enabling *e)
 {
-	for (size_t i = 0; i < nbackends; i++)
-		if (e->any || e->request->backend == backends[i])
+	int err = 0;
+
+	for (size_t i = 0; i < nbackends; i++) {
+		if (!e->any && e->request->backend != backends[i])
+			continue;
+		err = backends[i]->foresee(e->request, NULL, 0);
+		if (!err)
 			e->rounds[e->nrounds++].backend = backends[i];
+	}
+	return e->nrounds ? 0 : err;
+}
+
+/* Assigns each point to the first backend that takes its site, and refuses points that the backend can never arm. */
+static int points_foresee(struct enabling *e)
+{
+	struct arm_point **points = calloc(e->targets.npoints + 1, sizeof(struct arm_point *));
+	int err = points ? 0 : error_nomem();
+
+	for (size_t i = 0; i < e->targets.npoints; i++) {
+		struct arm_point *point = &e->targets.points[i];
+		size_t r = 0;
+
+		while (r < e->nrounds && !point->error && !e->rounds[r].backend->takes(point->site))
+			r++;
+		point->backend = e->rounds[r < e->nrounds ? r : 0].backend;
+	}
+	calls_assign(e);
+	for (size_t r = 0; r < e->nrounds && !err; r++) {
+		size_t n = 0;
+
+		for (size_t i = 0; i < e->targets.npoints; i++)
+			if (!e->targets.points[i].error && e->targets.points[i].backend == e->rounds[r].backend)
+				points[n++] = &e->targets.points[i];
+		err = e->rounds[r].backend->foresee(e->request, points, n);
+	}
+	free(points);
+	return err;
 }
 
 int pp_request_check(const struct pp_request *request, struct pp_report **report)
@@ -124,11 +158,14 @@ int pp_request_check(const struct pp_request *request, struct pp_report **report
 	int err;
 
 	*report = NULL;
-	rounds_choose_all(&e);
+	err = rounds_choose_all(&e);
+	if (err)
+		return err;
 	err = targets_find(&e.targets, request);
+	if (!err)
+		err = points_foresee(&e);
 	if (err)
 		goto out;
-	points_assign(&e);
 	for (size_t i = 0; i < e.targets.npoints; i++)
 		e.targets.points[i].pending = !e.targets.points[i].error;
 	err = enabling_report(&e, report);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/half.h"
+#include "runtime/fetch/program.h"
 #include "runtime/session.h"
 
 static const struct manifest_layout *event_layout(const struct pp_event *event)
@@ -58,6 +59,8 @@ int event_set(struct pp_event *event, const struct manifest *manifest, const str
 		return error_set(EBADMSG, "damaged record: it has %zu bytes in a space of %zu", bytes, size);
 	if (record->point >= manifest->npoints)
 		return error_set(EBADMSG, "damaged record: point %u of %u", record->point, manifest->npoints);
+	if (manifest_point_role(&manifest_points(manifest)[record->point]) == SITE_CALL)
+		return error_set(EBADMSG, "damaged record: point %u begins a call, which has no record", record->point);
 	event->manifest = manifest;
 	event->record = record;
 	event->time = record->time;

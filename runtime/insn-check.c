@@ -29,7 +29,11 @@ static bool kernel_breaks_nop5(int uprobe_error)
 int kernel_uprobe_error(void)
 {
 #ifdef __x86_64__
-	return syscall(SYS_UPROBE_X86_64) < 0 ? errno : 0;
+	static int known = -1;
+
+	if (known < 0)
+		known = syscall(SYS_UPROBE_X86_64) < 0 ? errno : 0;
+	return known;
 #else
 	return ENOSYS;
 #endif

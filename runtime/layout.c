@@ -78,6 +78,14 @@ const struct layout_mapping *layout_find(const struct layout *layout, uint64_t a
 	return found;
 }
 
+bool layout_has(const struct layout *layout, uint64_t address)
+{
+	for (size_t i = 0; i < layout->nmappings; i++)
+		if (address >= layout->mappings[i].start && address < layout->mappings[i].end)
+			return true;
+	return false;
+}
+
 /* ---- processes ---- */
 
 uint64_t layout_exec(pid_t pid)

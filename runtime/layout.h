@@ -33,6 +33,9 @@ void layout_release(struct layout *layout);
 /* Returns the mapping that contains the address. NULL: none, or several that are not the same part of a file. */
 const struct layout_mapping *layout_find(const struct layout *layout, uint64_t address);
 
+/* Returns whether one of the mappings contains the address. */
+bool layout_has(const struct layout *layout, uint64_t address);
+
 /* Returns `exec` (struct agg_stack) of a process, 0 if it does not live or may not be read. */
 uint64_t layout_exec(pid_t pid);
 /*

@@ -9,28 +9,92 @@
 
 #include "runtime/process.h"
 
+#define BATCH_ROOM 32768
+#define GAP_MAX 1024
+
+/*
+ * Spans that are read by one system call. Neighbours are read together with the bytes between them, because the kernel
+ * takes longer to find a page than to copy it. GAP_MAX is less than a page, so all pages that are read have spans.
+ */
+struct span_batch {
+	const uint64_t *addresses;
+	size_t n, size;               /* spans, and the size of each */
+	struct iovec remote[IOV_MAX]; /* runs of spans */
+	uint16_t spans[IOV_MAX];      /* how many each run has */
+	size_t nruns, total;
+	uint8_t bytes[BATCH_ROOM];
+};
+
+/* Returns how many of n spans a run has that begins with the first one and has so much room, and sets its length. */
+static size_t span_run(const uint64_t *addresses, size_t n, size_t size, size_t room, size_t *length)
+{
+	size_t i = 1;
+
+	*length = size;
+	while (i < n && addresses[i] >= addresses[i - 1] && addresses[i] - addresses[i - 1] <= GAP_MAX &&
+	       addresses[i] - addresses[0] + size <= room) {
+		*length = addresses[i] - addresses[0] + size;
+		i++;
+	}
+	return i;
+}
+
+/* Fills the batch with the first ones of n spans. */
+static void batch_fill(struct span_batch *b, const uint64_t *addresses, size_t n, size_t size)
+{
+	size_t length;
+
+	b->addresses = addresses;
+	b->size = size;
+	b->n = b->nruns = b->total = 0;
+	while (b->n < n && b->nruns < IOV_MAX && b->total + size <= BATCH_ROOM) {
+		size_t run = span_run(addresses + b->n, n - b->n, size, BATCH_ROOM - b->total, &length);
+
+		b->spans[b->nruns] = (uint16_t)run;
+		b->remote[b->nruns++] = (struct iovec){ (void *)addresses[b->n], length };
+		b->n += run;
+		b->total += length;
+	}
+}
+
+/* Reads the batch up to the first span that cannot be read. Returns the number of spans read, or a negative errno. */
+static ssize_t batch_read(struct span_batch *b, const struct process *process, uint8_t *bytes)
+{
+	struct iovec local = { b->bytes, b->total };
+	ssize_t read = process_vm_readv(process->tid, &local, 1, b->remote, b->nruns, 0);
+	size_t i = 0, at = 0;
+
+	if (read < 0 && errno != EFAULT)
+		return -errno;
+	for (size_t r = 0; r < b->nruns; r++) {
+		for (size_t end = i + b->spans[r]; i < end; i++) {
+			size_t from = at + (b->addresses[i] - (uintptr_t)b->remote[r].iov_base);
+
+			if (read < 0 || from + b->size > (size_t)read)
+				return (ssize_t)i;
+			memcpy(bytes + i * b->size, b->bytes + from, b->size);
+		}
+		at += b->remote[r].iov_len;
+	}
+	return (ssize_t)i;
+}
+
 int process_read_spans(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
                        bool *got)
 {
-	struct iovec remote[IOV_MAX];
+	struct span_batch batch;
 
 	memset(got, 0, n * sizeof(*got));
 	for (size_t i = 0; i < n;) {
-		size_t batch = n - i < IOV_MAX ? n - i : IOV_MAX;
+		ssize_t read;
 
-		for (size_t k = 0; k < batch; k++)
-			remote[k] = (struct iovec){ (void *)addresses[i + k], size };
-
-		struct iovec local = { bytes + i * size, batch * size };
-		ssize_t read = process_vm_readv(process->tid, &local, 1, remote, batch, 0);
-
-		if (read < 0 && errno != EFAULT)
-			return -errno;
-		read = read < 0 ? 0 : read / (ssize_t)size;
-		for (ssize_t k = 0; k < read; k++)
-			got[i + k] = true;
+		batch_fill(&batch, addresses + i, n - i, size);
+		read = batch_read(&batch, process, bytes + i * size);
+		if (read < 0)
+			return (int)read;
+		memset(got + i, true, (size_t)read * sizeof(*got));
 		/* skip the span that cannot be read */
-		i += (size_t)read == batch ? batch : (size_t)read + 1;
+		i += (size_t)read == batch.n ? batch.n : (size_t)read + 1;
 	}
 	return 0;
 }

@@ -124,7 +124,7 @@ void process_file(const struct process *process, const char *name, char *path, s
  */
 int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got);
 
-/* Like process_read_bytes(), with size bytes at each address. */
+/* Like process_read_bytes(), with size bytes at each address. Reads fastest if addresses are sorted. */
 int process_read_spans(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
                        bool *got);
 

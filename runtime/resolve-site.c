@@ -140,10 +140,11 @@ static int record_compile(const struct pp_site *site, const struct pp_request *r
 	return err ? err : strings_set_lengths(request, site, program);
 }
 
-static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
-                                 struct fetch_program *program)
+/* begin: of the site's call, or NULL */
+static int program_compile_typed(const struct pp_site *site, const struct pp_probe *begin,
+                                 const struct pp_request *request, struct fetch_program *program)
 {
-	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
+	int err = site->call ? call_compile(site, begin, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
 	program->sample = request->sample;
@@ -166,17 +167,26 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
                     struct fetch_program *program)
 {
-	struct pp_probe probe = *site->probe;
+	const struct pp_probe *own = site->call ? site->call->begin : NULL;
+	struct pp_probe probe = *site->probe, begin = { 0 };
 	struct pp_site retyped = *site;
 	int err;
 
 	if (!probe.nargs || (!request->nstrings && !request->naddresses))
-		return program_compile_typed(site, request, program);
+		return program_compile_typed(site, own, request, program);
 	err = probe_retype(t, request, &probe);
 	if (err)
 		return err;
 	retyped.probe = &probe;
-	err = program_compile_typed(&retyped, request, program);
+	/* A key is over the begin's own arguments. */
+	if (request->key && own && own->nargs) {
+		begin = *own;
+		err = probe_retype(t, request, &begin);
+	}
+	if (!err)
+		err = program_compile_typed(&retyped, begin.args ? &begin : own, request, program);
+	if (own && begin.args != own->args)
+		free(begin.args);
 	free(probe.args);
 	return err;
 }
@@ -250,21 +260,68 @@ static int site_check_boundary(struct targets *t, const struct pp_site *site)
 	return err;
 }
 
-/* Returns true if both sites have the same program for sure. The sites of a probe often do. */
-static bool sites_share_program(const struct pp_site *a, const struct pp_site *b)
+/* A site whose program does not depend on its address, and the index of its point. */
+struct site_point {
+	const struct pp_site *site;
+	size_t point;
+};
+
+#define ORDER(x, y)                                \
+	do {                                       \
+		if ((x) != (y))                    \
+			return (x) < (y) ? -1 : 1; \
+	} while (0)
+
+/* Orders sites by what their programs are compiled from. */
+static int site_point_compare(const void *x, const void *y)
 {
-	return a->probe == b->probe && !strcmp(a->operands, b->operands) && a->flags == b->flags &&
-	       a->floats == b->floats && a->role == b->role && a->by_return == b->by_return;
+	const struct pp_site *a = ((const struct site_point *)x)->site, *b = ((const struct site_point *)y)->site;
+
+	ORDER((uintptr_t)a->probe, (uintptr_t)b->probe);
+	ORDER((uintptr_t)a->call, (uintptr_t)b->call);
+	ORDER(a->flags, b->flags);
+	ORDER(a->floats, b->floats);
+	ORDER(a->role, b->role);
+	ORDER(a->by_return, b->by_return);
+	return strcmp(a->operands, b->operands);
 }
 
-/* Sets the point's program; last is the point before, or NULL. Returns 0 or -ENOMEM. */
-static int point_set_program(struct resolver *r, struct arm_point *point, const struct arm_point *last)
+/* Returns a point that has the program of the site for sure, or NULL. Many sites of a probe have one program. */
+static const struct arm_point *point_with_program(const struct targets *t, const struct pp_site *site)
 {
+	const struct site_point key = { .site = site };
+	struct site_point **found = tfind(&key, &t->sites, site_point_compare);
+	const struct arm_point *point = found ? &t->points[(*found)->point] : NULL;
+
+	return point && !point->error ? point : NULL;
+}
+
+/* Remembers the point for point_with_program(). */
+static int point_add_program(struct targets *t, const struct arm_point *point)
+{
+	struct site_point *made, **found;
+
+	if (point->program->of_site)
+		return 0;
+	made = malloc(sizeof(*made));
+	if (!made)
+		return error_nomem();
+	*made = (struct site_point){ point->site, (size_t)(point - t->points) };
+	found = tsearch(made, &t->sites, site_point_compare);
+	if (!found || *found != made)
+		free(made);
+	return found ? 0 : error_nomem();
+}
+
+/* Sets the point's program. Returns 0 or -ENOMEM. */
+static int point_set_program(struct resolver *r, struct arm_point *point)
+{
+	const struct arm_point *known = point_with_program(r->targets, point->site);
 	int err;
 
-	if (last && last->program && !last->program->of_site && sites_share_program(last->site, point->site)) {
-		point->program = last->program;
-		point->reason = last->reason ? strdup(last->reason) : NULL;
+	if (known) {
+		point->program = known->program;
+		point->reason = known->reason ? strdup(known->reason) : NULL;
 		return 0;
 	}
 	err = program_find(r->targets, point->site, r->request, &point->program);
@@ -281,7 +338,7 @@ static int point_set_program(struct resolver *r, struct arm_point *point, const 
 	} else if (point->program->nmissing) {
 		point->reason = program_missing_reason(point->program);
 	}
-	return 0;
+	return point_add_program(r->targets, point);
 }
 
 int resolver_add_site(struct resolver *r, const struct pp_site *site)
@@ -300,7 +357,7 @@ int resolver_add_site(struct resolver *r, const struct pp_site *site)
 	if (!err)
 		err = site_check_boundary(t, site);
 	if (!err)
-		return point_set_program(r, point, t->npoints > 1 ? point - 1 : NULL);
+		return point_set_program(r, point);
 	point->error = err;
 	if (err != -ENOMEM)
 		point->reason = strdup(pp_error());

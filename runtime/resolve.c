@@ -300,6 +300,7 @@ void targets_release(struct targets *t)
 	free(t->images);
 	free(t->matched);
 	free(t->strings_used);
+	tdestroy(t->sites, free);
 	tdestroy(t->programs, program_free);
 	*t = (struct targets){ 0 };
 }

@@ -231,24 +231,37 @@ static int frame_resolve(struct stacks *stacks, const struct stack_process *proc
 	return 0;
 }
 
+/*
+ * Returns whether an address is that of code, as far as the mappings of its process are known. The first caller, which the unwind
+ * tables find, may be in code that was unmapped before a command saw it. So may others, but the outermost frame of a stack is in
+ * the C library: if it is in no mapping, a frame pointer has led to data. A stack is cut after the last frame that is code.
+ */
+static bool frame_is_code(const struct stack_process *process, size_t i, uint64_t word)
+{
+	return i < 2 || !process->layout.nmappings || layout_has(&process->layout, word & OFFSET_MASK);
+}
+
 int stacks_resolve(struct stacks *stacks, const struct attachment *attachment, struct agg_stack *stack)
 {
 	const struct stack_process *process = process_get(stacks, attachment, stack);
 	bool in_files = true;
+	size_t depth = 0;
 	int end = 0;
 
 	if (!process)
 		return -ENOMEM;
-	for (size_t i = 0; i < AGG_FRAMES && stack->frames[i]; i++) {
-		if (!end)
-			end = frame_resolve(stacks, process, i, &stack->frames[i]);
-		if (end < 0)
-			return end;
-		if (end)
-			stack->frames[i] = 0;
-		else
-			in_files &= stack->frames[i] >> OFFSET_BITS != 0;
+	for (size_t i = 0; i < AGG_FRAMES && stack->frames[i] && !end; i++) {
+		bool is_code = frame_is_code(process, i, stack->frames[i]);
+
+		end = frame_resolve(stacks, process, i, &stack->frames[i]);
+		if (!end && is_code)
+			depth = i + 1;
 	}
+	if (end < 0)
+		return end;
+	for (size_t i = 0; i < depth; i++)
+		in_files &= stack->frames[i] >> OFFSET_BITS != 0;
+	memset(&stack->frames[depth], 0, (AGG_FRAMES - depth) * sizeof(*stack->frames));
 	stack->exec = 0;
 	if (in_files)
 		stack->pid = 0;

@@ -65,14 +65,32 @@ static const char *operator_word(const char *sign, size_t length)
 	return NULL;
 }
 
+/* Returns the length of a probe's name, or of a pattern, without __entry, __return or __unwind. */
+static size_t name_function_length(const char *name)
+{
+	static const char *const events[] = { "__entry", "__return", "__unwind" };
+	size_t length = strlen(name);
+
+	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++) {
+		size_t n = strlen(events[i]);
+
+		if (length > n && !strcmp(name + length - n, events[i]))
+			return length - n;
+	}
+	return length;
+}
+
 /* Writes the pattern in the form of the plugin's names. Returns false if it is too long. */
 static bool probe_pattern(const char *pattern, char to[TEXT_MAX])
 {
-	const char *end = parameters_find(pattern);
+	const char *end = parameters_find(pattern), *event = "";
 	size_t n = 0;
 	int depth = 0;
 
-	end = end ? end : pattern + strlen(pattern);
+	if (end)
+		event = end + name_function_length(end);
+	else
+		end = pattern + strlen(pattern);
 	for (const char *c = pattern; c < end && n < TEXT_MAX - 32; c++) {
 		const char *word = !strncmp(c, "operator", 8) ? operator_word(c + 8, (size_t)(end - c - 8)) : NULL;
 
@@ -100,23 +118,8 @@ static bool probe_pattern(const char *pattern, char to[TEXT_MAX])
 		}
 		to[n++] = *c;
 	}
-	to[n] = 0;
+	snprintf(to + n, 32, "%s", event);
 	return n < TEXT_MAX - 32;
-}
-
-/* Returns the length of a probe's name without __entry, __return or __unwind. */
-static size_t name_function_length(const char *name)
-{
-	static const char *const events[] = { "__entry", "__return", "__unwind" };
-	size_t length = strlen(name);
-
-	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++) {
-		size_t n = strlen(events[i]);
-
-		if (length > n && !strcmp(name + length - n, events[i]))
-			return length - n;
-	}
-	return length;
 }
 
 /* Returns the length without the number of an overload, as in add_2. */
@@ -142,7 +145,11 @@ bool cxx_matches_probe(const char *pattern, const char *name)
 	if (!fnmatch(glob, function, 0))
 		return true;
 	function[plain] = 0;
-	return plain < length && !fnmatch(glob, function, 0);
+	if (plain < length && !fnmatch(glob, function, 0))
+		return true;
+	/* add(int)__entry can be any overload's: its parameters decide. */
+	snprintf(function + plain, sizeof(function) - plain, "%s", name + length);
+	return cxx_has_parameters(pattern) && !fnmatch(glob, function, 0);
 }
 
 /* ---- demangled names ---- */
@@ -152,59 +159,144 @@ static bool is_identifier_char(char c)
 	return isalnum((unsigned char)c) || c == '_';
 }
 
-/* Copies one parameter, "const char *" as "charconst*". Returns how many bytes were written. */
-static size_t parameter_copy(const char *text, size_t length, char *to)
+/* Text that types_copy() reads and writes. */
+struct types {
+	const char *from, *end;
+	char *to;
+	size_t n;
+};
+
+static void types_put_const(struct types *t, bool *is_const)
 {
-	size_t n = 0;
-	bool is_const;
-
-	while (length && *text == ' ')
-		text++, length--;
-	is_const = length > 6 && !strncmp(text, "const ", 6);
-	if (is_const)
-		text += 6, length -= 6;
-	for (size_t i = 0; i < length; i++) {
-		bool ends = text[i] == '*' || text[i] == '&';
-
-		if (is_const && ends) {
-			memcpy(to + n, "const", 5);
-			n += 5;
-			is_const = false;
-		}
-		if (text[i] != ' ')
-			to[n++] = text[i];
+	if (*is_const) {
+		memcpy(t->to + t->n, "const", 5);
+		t->n += 5;
 	}
-	if (is_const) {
-		memcpy(to + n, "const", 5);
-		n += 5;
-	}
-	return n;
+	*is_const = false;
 }
 
-/* Writes parameters without blanks and with const after the type. Returns false if they are too long. */
-static bool parameters_write(const char *text, char to[TEXT_MAX])
+/*
+ * Copies types that commas separate, up to the bracket that closes them or the end: "const char *, a::b<int>" as
+ * "charconst*,a::b<int>". Returns false if brackets are nested too deeply.
+ */
+static bool types_copy(struct types *t, unsigned depth)
 {
-	const char *clone = strstr(text, " [clone"); /* the compiler's, of the same function */
-	size_t n = 0, from = 0, length = clone ? (size_t)(clone - text) : strlen(text);
+	bool is_const = false, begins = true;
+
+	if (depth > 50)
+		return false;
+	for (; t->from < t->end; t->from++) {
+		char c = *t->from;
+
+		if (begins && t->end - t->from > 6 && !strncmp(t->from, "const ", 6)) {
+			is_const = true;
+			t->from += 5;
+			continue;
+		}
+		if (c == ' ')
+			continue;
+		if (strchr("*&(),>", c))
+			types_put_const(t, &is_const);
+		if (c == ')' || c == '>')
+			return true;
+		begins = c == ',';
+		t->to[t->n++] = c;
+		if (c != '(' && c != '<')
+			continue;
+		t->from++;
+		if (!types_copy(t, depth + 1))
+			return false;
+		if (t->from == t->end)
+			return true;
+		t->to[t->n++] = *t->from;
+	}
+	types_put_const(t, &is_const);
+	return true;
+}
+
+/* Returns the length of the text's first bracketed part, which begins with '<', or 0 if it is not closed. */
+static size_t brackets_length(const char *text)
+{
 	int depth = 0;
 
-	if (length >= TEXT_MAX / 2)
-		return false;
-	for (size_t i = 0; i <= length; i++) {
-		bool opens = text[i] == '(' || text[i] == '<', closes = text[i] == ')' || text[i] == '>';
-		bool ends =
-			i == length || (text[i] == ',' && depth == 1) || (closes && depth == 1) || (opens && !depth);
-
-		depth += opens;
-		depth -= closes && depth > 0;
-		if (!ends)
-			continue;
-		n += parameter_copy(text + from, i - from, to + n);
-		if (i < length)
-			to[n++] = text[i];
-		from = i + 1;
+	for (const char *c = text; *c; c++) {
+		depth += (*c == '<') - (*c == '>');
+		if (!depth)
+			return (size_t)(c - text + 1);
 	}
-	to[n] = 0;
+	return 0;
+}
+
+/* Returns how many bytes the text begins with that are a default argument of a template of the standard library. */
+static size_t default_argument_length(const char *text)
+{
+	static const char *const defaults[] = { ",std::allocator<", ",std::char_traits<", ",std::less<",
+		                                ",std::hash<",      ",std::equal_to<",    ",std::default_delete<" };
+
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++) {
+		size_t n = strlen(defaults[i]), rest;
+
+		if (strncmp(text, defaults[i], n))
+			continue;
+		rest = brackets_length(text + n - 1);
+		return rest ? n - 1 + rest : 0;
+	}
+	return 0;
+}
+
+/* Shortens types of the standard library to the names that programmers use: std::string, std::vector<int>. */
+static void standard_shorten(char *text)
+{
+	static const struct {
+		const char *from, *to;
+	} names[] = {
+		{ "std::basic_string<char>", "std::string" },
+		{ "std::basic_string_view<char>", "std::string_view" },
+	};
+	size_t n = 0;
+
+	for (const char *c = text; *c;) {
+		size_t skipped = default_argument_length(c);
+
+		if (!strncmp(c, "std::__cxx11::", 14)) {
+			memcpy(text + n, "std::", 5);
+			n += 5;
+			c += 14;
+		} else if (skipped) {
+			c += skipped;
+		} else {
+			text[n++] = *c++;
+		}
+	}
+	text[n] = 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		size_t from = strlen(names[i].from), to = strlen(names[i].to);
+
+		for (char *at = text; (at = strstr(at, names[i].from)); at += to) {
+			memcpy(at, names[i].to, to);
+			memmove(at + to, at + from, strlen(at + from) + 1);
+		}
+	}
+}
+
+/*
+ * Writes parameters without blanks, with const after the type and without default arguments of the standard library's
+ * templates. Returns false if they are too long.
+ */
+static bool parameters_write(const char *text, const char *end, char to[TEXT_MAX])
+{
+	struct types types = { .from = text, .end = end, .to = to };
+
+	if (end - text >= TEXT_MAX / 2)
+		return false;
+	while (types.from < end) { /* a bracket that was not opened is a character like others */
+		if (!types_copy(&types, 0))
+			return false;
+		if (types.from < end)
+			to[types.n++] = *types.from++;
+	}
+	to[types.n] = 0;
+	standard_shorten(to);
 	return true;
 }
 
@@ -241,6 +333,14 @@ static void name_write(const char *name, const char *end, bool with_arguments, c
 	to[n] = 0;
 }
 
+/* Returns the length of a demangled name without what names a copy that the compiler made of the function. */
+static size_t clone_find(const char *name)
+{
+	const char *clone = strstr(name, " [clone");
+
+	return clone ? (size_t)(clone - name) : strlen(name);
+}
+
 bool cxx_matches_demangled(const char *glob, const char *demangled)
 {
 	const char *glob_end = parameters_find(glob), *end = parameters_find(demangled);
@@ -255,6 +355,6 @@ bool cxx_matches_demangled(const char *glob, const char *demangled)
 		return false;
 	if (!glob_end)
 		return true;
-	return parameters_write(glob_end, wanted) && parameters_write(end, parameters) &&
-	       !fnmatch(wanted, parameters, 0);
+	return parameters_write(glob_end, glob_end + name_function_length(glob_end), wanted) &&
+	       parameters_write(end, end + clone_find(end), parameters) && !fnmatch(wanted, parameters, 0);
 }

@@ -79,6 +79,7 @@ struct calls {
 	size_t in_flight;
 	int64_t lost_until; /* calls that began until then are uncertain when they end */
 	int64_t now;
+	int64_t earliest; /* begin of a measured call */
 	uint64_t left_out;
 };
 
@@ -93,7 +94,8 @@ struct calls *calls_new(const struct report_names *names, struct call_marks *mar
 		                 .paths = paths,
 		                 .consumers = consumers,
 		                 .nconsumers = n,
-		                 .lost_until = INT64_MIN };
+		                 .lost_until = INT64_MIN,
+		                 .earliest = INT64_MAX };
 	return calls;
 }
 
@@ -267,13 +269,15 @@ bool record_duration(const struct report_record *record, uint64_t *duration)
 }
 
 /* Passes a call whose only record says how long it took. */
-static void calls_measured(const struct calls *calls, const struct report_record *record, uint64_t duration)
+static void calls_measured(struct calls *calls, const struct report_record *record, uint64_t duration)
 {
 	struct report_call call = { .function = names_function_at(calls->names, record->probe->function),
 		                    .thread = record->thread,
 		                    .begin = record->time - (int64_t)duration,
 		                    .end = record->time };
 
+	if (call.begin < calls->earliest)
+		calls->earliest = call.begin;
 	for (size_t i = 0; i < calls->nconsumers; i++)
 		if (calls->consumers[i].measured)
 			calls->consumers[i].measured(calls->consumers[i].state, &call, record);
@@ -337,6 +341,11 @@ void calls_end(struct calls *calls)
 	for (size_t i = 0; i < calls->nstacks; i++)
 		while (calls->stacks[i].n)
 			stack_leave(calls, &calls->stacks[i], NULL, true);
+}
+
+int64_t calls_earliest(const struct calls *calls)
+{
+	return calls->earliest;
 }
 
 uint64_t calls_left_out(const struct calls *calls)

@@ -135,10 +135,10 @@ static uint64_t html_since(const struct html *html, int64_t time, int64_t end)
 	return time > html->origin ? (uint64_t)time - (uint64_t)html->origin : 0;
 }
 
-/* Prints a document without "<". json-c has it in strings only. */
-static void html_put_document(FILE *out, json_object *document)
+/* Prints a value without "<", and frees it. json-c has "<" in strings only. */
+static void html_put_value(FILE *out, json_object *value)
 {
-	const char *text = json_object_to_json_string_ext(document, JSON_C_TO_STRING_PLAIN);
+	const char *text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
 	size_t n;
 
 	for (; text && *text; text += n) {
@@ -149,7 +149,7 @@ static void html_put_document(FILE *out, json_object *document)
 			n++;
 		}
 	}
-	json_object_put(document);
+	json_object_put(value);
 }
 
 static void html_put_names(FILE *out, const struct report_names *names)
@@ -339,8 +339,9 @@ int html_close(struct html *html, const struct run *run, const struct stats *sta
 	slices_finish(&html->slices);
 	fwrite(page_head, 1, (size_t)(page_head_end - page_head), out);
 	fputs("{\"report\":", out);
-	html_put_document(out, report_json(run, stats));
-	fprintf(out, ",\n\"span\":%" PRIu64, html_since(html, run->end, run->end));
+	putc('{', out);
+	report_json_print_members(out, run, stats, html_put_value);
+	fprintf(out, "},\n\"span\":%" PRIu64, html_since(html, run->end, run->end));
 	html_put_names(out, run->names);
 	html_put_slices(out, html);
 	html_put_heats(out, html);

@@ -9,7 +9,8 @@
  *     C       the rate of a probe, at the end of the file
  *     M       the name of a process or thread, at the end of the file
  *
- * Times are microseconds since the first record or loss, because a viewer has only 53 bits for them. otherData has the time of day.
+ * Times are microseconds since the first record or loss, or since a measured call that began before it, because a viewer has only
+ * 53 bits for them, and Perfetto drops events before 0. otherData has the time of day.
  * Processes of other hosts than the first one's, or without a pid, get numbers instead of pids.
  */
 #include "cmd/report/perfetto.h"
@@ -25,9 +26,9 @@
 
 #define NUMBERED_FROM INT64_C(1000000000) /* above all pids */
 
-int perfetto_open(struct perfetto *perfetto, const char *path, const struct report_names *names)
+int perfetto_open(struct perfetto *perfetto, const char *path, const struct run *run)
 {
-	*perfetto = (struct perfetto){ .path = path, .names = names };
+	*perfetto = (struct perfetto){ .path = path, .run = run, .names = run->names };
 	if (!strcmp(path, "-")) {
 		perfetto->file = stdout;
 	} else {
@@ -77,8 +78,10 @@ static int64_t thread_number(const struct report_names *names, const struct repo
 
 static uint64_t perfetto_time(struct perfetto *perfetto, int64_t time)
 {
+	const struct run *run = perfetto->run;
+
 	if (!perfetto->has_begin)
-		perfetto->begin = time;
+		perfetto->begin = run->is_second && run->earliest < time ? run->earliest : time;
 	perfetto->has_begin = true;
 	return time < perfetto->begin ? 0 : (uint64_t)time - (uint64_t)perfetto->begin;
 }

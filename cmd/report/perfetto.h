@@ -12,15 +12,16 @@ struct perfetto {
 	const char *path;
 	FILE *file;
 	bool is_seekable; /* perfetto_restart() is possible */
+	const struct run *run;
 	const struct report_names *names;
-	int64_t begin; /* of the first record: time 0 */
+	int64_t begin; /* time 0: the first record, or a measured call that began before it */
 	bool has_begin;
 	uint64_t events, asyncs;
 	int error; /* the first one, a negative errno */
 };
 
-/* Creates the file ("-": standard output). Returns 0 or a negative errno. */
-int perfetto_open(struct perfetto *perfetto, const char *path, const struct report_names *names);
+/* Creates the file ("-": standard output). The run needs `needs_earliest`, and must outlive *perfetto. Returns 0 or a negative errno. */
+int perfetto_open(struct perfetto *perfetto, const char *path, const struct run *run);
 /* Makes the consumer that writes slices and instants. */
 struct report_consumer perfetto_consumer(struct perfetto *perfetto);
 /* Writes names and the counters of rates, and closes the file. Returns 0 or a negative errno. */

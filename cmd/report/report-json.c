@@ -6,6 +6,44 @@
 
 #include "cmd/alloc.h"
 
+/* Prints members and rows one by one, because a document of all threads would need several times the memory of the report. */
+struct printer {
+	FILE *out;
+	void (*print)(FILE *out, json_object *object);
+	bool has_member, has_row;
+};
+
+static void printer_begin(struct printer *printer, const char *key)
+{
+	fprintf(printer->out, "%s\"%s\":", printer->has_member ? "," : "", key);
+	printer->has_member = true;
+}
+
+static void printer_add(struct printer *printer, const char *key, json_object *value)
+{
+	printer_begin(printer, key);
+	printer->print(printer->out, value);
+}
+
+static void printer_begin_list(struct printer *printer, const char *key)
+{
+	printer_begin(printer, key);
+	putc('[', printer->out);
+	printer->has_row = false;
+}
+
+static void printer_add_row(struct printer *printer, json_object *row)
+{
+	fputs(printer->has_row ? "," : "", printer->out);
+	printer->has_row = true;
+	printer->print(printer->out, row);
+}
+
+static void printer_end_list(struct printer *printer)
+{
+	putc(']', printer->out);
+}
+
 static void json_add_process(json_object *to, const struct report_process *process)
 {
 	if (*process->host)
@@ -13,25 +51,23 @@ static void json_add_process(json_object *to, const struct report_process *proce
 	json_add_int(to, "pid", process->pid);
 }
 
-static json_object *json_processes(const struct stats *stats)
+static void print_processes(struct printer *printer, const struct stats *stats)
 {
-	json_object *list = json_new_array();
-
+	printer_begin_list(printer, "processes");
 	for (size_t i = 0; i < names_processes(stats->names); i++) {
 		const struct report_process *process = names_process_at(stats->names, i);
 		json_object *row = json_new_object();
 
 		json_add_process(row, process);
 		json_add_text(row, "comm", process->comm);
-		json_append(list, row);
+		printer_add_row(printer, row);
 	}
-	return list;
+	printer_end_list(printer);
 }
 
-static json_object *json_threads(const struct stats *stats)
+static void print_threads(struct printer *printer, const struct stats *stats)
 {
-	json_object *list = json_new_array();
-
+	printer_begin_list(printer, "threads");
 	for (size_t i = 0; i < stats->nthreads; i++) {
 		const struct report_thread *thread = names_thread_at(stats->names, i);
 		json_object *row = json_new_object();
@@ -40,9 +76,9 @@ static json_object *json_threads(const struct stats *stats)
 		json_add_int(row, "tid", thread->tid);
 		json_add_text(row, "comm", thread->comm);
 		json_add_uint(row, "records", stats->thread_records[i]);
-		json_append(list, row);
+		printer_add_row(printer, row);
 	}
-	return list;
+	printer_end_list(printer);
 }
 
 /* ---- probes ---- */
@@ -107,10 +143,9 @@ static json_object *json_argument(const struct argument_stats *argument)
 	return row;
 }
 
-static json_object *json_probes(const struct stats *stats)
+static void print_probes(struct printer *printer, const struct stats *stats)
 {
-	json_object *list = json_new_array();
-
+	printer_begin_list(printer, "probes");
 	for (size_t i = 0; i < stats->nprobes; i++) {
 		const struct probe_stats *probe = &stats->probes[i];
 		json_object *row = json_new_object(), *rate = json_new_array(), *arguments = json_new_array();
@@ -123,9 +158,9 @@ static json_object *json_probes(const struct stats *stats)
 		for (size_t j = 0; j < probe->narguments; j++)
 			json_append(arguments, json_argument(&probe->arguments[j]));
 		json_add(row, "arguments", arguments);
-		json_append(list, row);
+		printer_add_row(printer, row);
 	}
-	return list;
+	printer_end_list(printer);
 }
 
 /* ---- calls ---- */
@@ -174,10 +209,9 @@ static void json_add_calls(json_object *row, const struct stats *stats, const st
 	json_add(row, "uncertain_duration", calls->uncertain ? json_histogram(&calls->uncertain_durations) : NULL);
 }
 
-static json_object *json_functions(const struct stats *stats)
+static void print_functions(struct printer *printer, const struct stats *stats)
 {
-	json_object *list = json_new_array();
-
+	printer_begin_list(printer, "calls");
 	for (size_t i = 0; i < stats->nfunctions; i++) {
 		json_object *row;
 
@@ -185,15 +219,14 @@ static json_object *json_functions(const struct stats *stats)
 			continue;
 		row = json_new_object();
 		json_add_calls(row, stats, &stats->functions[i]);
-		json_append(list, row);
+		printer_add_row(printer, row);
 	}
-	return list;
+	printer_end_list(printer);
 }
 
-static json_object *json_cells(const struct stats *stats, const struct cells *cells, bool threads)
+static void print_cells(struct printer *printer, const struct stats *stats, const struct cells *cells, bool threads)
 {
-	json_object *list = json_new_array();
-
+	printer_begin_list(printer, threads ? "calls_by_thread" : "calls_by_process");
 	for (size_t i = 0; i < cells->n; i++) {
 		const struct call_stats *cell = &cells->cells[i];
 		json_object *row = json_new_object();
@@ -209,36 +242,38 @@ static json_object *json_cells(const struct stats *stats, const struct cells *ce
 			json_add_text(row, "comm", names_process_at(stats->names, cell->group)->comm);
 		}
 		json_add_calls(row, stats, cell);
-		json_append(list, row);
+		printer_add_row(printer, row);
 	}
-	return list;
+	printer_end_list(printer);
 }
 
-json_object *report_json(const struct run *run, const struct stats *stats)
+void report_json_print_members(FILE *out, const struct run *run, const struct stats *stats,
+                               void (*print)(FILE *out, json_object *object))
 {
-	json_object *document = json_new_object(), *traces = json_new_array(), *notices = json_new_array();
+	struct printer printer = { .out = out, .print = print };
 
+	printer_begin_list(&printer, "traces");
 	for (size_t i = 0; i < run->input->ntraces; i++)
-		json_append(traces, json_text(run->input->traces[i].name));
+		printer_add_row(&printer, json_text(run->input->traces[i].name));
+	printer_end_list(&printer);
+	printer_add(&printer, "records", json_uint(stats->records));
+	printer_add(&printer, "lost", json_uint(stats->lost));
+	printer_add(&printer, "lost_unknown", json_boolean(stats->is_lost_unknown));
+	printer_begin_list(&printer, "damage");
 	for (size_t i = 0; i < run->input->nnotices; i++)
-		json_append(notices, json_text(run->input->notices[i]));
-	json_add(document, "traces", traces);
-	json_add_uint(document, "records", stats->records);
-	json_add_uint(document, "lost", stats->lost);
-	json_add_bool(document, "lost_unknown", stats->is_lost_unknown);
-	json_add(document, "damage", notices);
-	json_add_bool(document, "interrupted", run->interrupted);
-	json_add(document, "begin", stats->records ? json_int(run->begin) : NULL);
-	json_add(document, "end", stats->records ? json_int(run->end) : NULL);
-	json_add_uint(document, "interval", stats->rate.width);
-	json_add_uint(document, "left_out", run->left_out);
-	json_add_uint(document, "fields_left_out", run->fields_left_out);
-	json_add(document, "processes", json_processes(stats));
-	json_add(document, "threads", json_threads(stats));
-	json_add(document, "probes", json_probes(stats));
-	json_add(document, "calls", json_functions(stats));
-	json_add(document, "calls_by_thread", json_cells(stats, &stats->threads, true));
-	json_add(document, "calls_by_process", json_cells(stats, &stats->processes, false));
-	json_add_uint(document, "calls_without_thread", stats->threads.other);
-	return document;
+		printer_add_row(&printer, json_text(run->input->notices[i]));
+	printer_end_list(&printer);
+	printer_add(&printer, "interrupted", json_boolean(run->interrupted));
+	printer_add(&printer, "begin", stats->records ? json_int(run->begin) : NULL);
+	printer_add(&printer, "end", stats->records ? json_int(run->end) : NULL);
+	printer_add(&printer, "interval", json_uint(stats->rate.width));
+	printer_add(&printer, "left_out", json_uint(run->left_out));
+	printer_add(&printer, "fields_left_out", json_uint(run->fields_left_out));
+	print_processes(&printer, stats);
+	print_threads(&printer, stats);
+	print_probes(&printer, stats);
+	print_functions(&printer, stats);
+	print_cells(&printer, stats, &stats->threads, true);
+	print_cells(&printer, stats, &stats->processes, false);
+	printer_add(&printer, "calls_without_thread", json_uint(stats->threads.other));
 }

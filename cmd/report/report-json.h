@@ -6,7 +6,8 @@
 #include "cmd/report/run.h"
 #include "cmd/report/stats.h"
 
-/* Makes the document of --json. */
-json_object *report_json(const struct run *run, const struct stats *stats);
+/* Prints the members of the document of --json, without its braces. print() prints a value and frees it; NULL is null. */
+void report_json_print_members(FILE *out, const struct run *run, const struct stats *stats,
+                               void (*print)(FILE *out, json_object *object));
 
 #endif

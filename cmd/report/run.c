@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads a trace, and again if that showed that some calls are uncertain (calls.c). The second time ends where the first one
- * ended, and consumers forget what they had.
+ * Reads a trace, and again if that showed that some calls are uncertain (calls.c), or that one began before the first record
+ * and a consumer must know that. The second time ends where the first one ended, and consumers forget what they had.
  */
 #include "cmd/report/run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cmd/alloc.h"
 #include "cmd/report/calls.h"
@@ -115,16 +119,48 @@ static int run_again(struct run *run, struct pass *pass, struct call_marks *mark
 	return -ESTALE;
 }
 
+/*
+ * Opens the trace in a child, because libbabeltrace2 ends the process when it reads some metadata: an abort if a structure has
+ * two fields of one name, a division by zero if a clock has no frequency. Returns false if it did.
+ */
+static bool run_can_open(const struct run *run)
+{
+	static const struct rlimit no_core;
+	struct trace_reader *reader;
+	int status, silent;
+	pid_t pid = fork();
+
+	if (!pid) {
+		silent = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		dup2(silent, STDOUT_FILENO);
+		dup2(silent, STDERR_FILENO);
+		setrlimit(RLIMIT_CORE, &no_core);
+		reader_open(run->input, run->names, &reader);
+		_exit(0);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return true;
+	return pid < 0 || WIFEXITED(status);
+}
+
 int run_read(struct run *run)
 {
 	struct call_marks *marks = marks_new();
 	struct pass pass = { .run = run, .limit = UINT64_MAX };
 	int err;
 
+	if (!run_can_open(run)) {
+		marks_free(marks);
+		run->error = xstrdup("cannot read the trace: libbabeltrace2 crashes on its metadata");
+		return -EBADMSG;
+	}
 	pass.calls = calls_new(run->names, marks, true, run->is_careful ? NULL : run->paths, run->consumers,
 	                       run->is_careful ? 0 : run->nconsumers);
 	err = run_pass(run, &pass, 1);
-	if (run->opened && (marks_count(marks) || run->is_careful)) {
+	run->earliest = calls_earliest(pass.calls) < pass.begin ? calls_earliest(pass.calls) : pass.begin;
+	if (run->opened &&
+	    (marks_count(marks) || run->is_careful || (run->needs_earliest && run->earliest < pass.begin))) {
 		int again = run_again(run, &pass, marks);
 
 		err = err ? err : again;

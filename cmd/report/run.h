@@ -16,6 +16,7 @@ struct run {
 	const struct report_consumer *consumers;
 	size_t nconsumers;
 	bool is_careful; /* a consumer cannot forget: first reads the trace without consumers */
+	bool needs_earliest; /* a consumer must know the earliest time: reads the trace again if that is not the first record's */
 	/* Called many times a second with the share of the trace that was read, 0 to 1, or below 0 if it is unknown. NULL: not called. */
 	void (*progress)(double share, uint64_t records);
 
@@ -24,10 +25,11 @@ struct run {
 	uint64_t left_out;        /* calls that were dropped because too many are in flight */
 	uint64_t fields_left_out; /* fields of records */
 	int64_t begin, end;       /* the times of the first and the last record */
-	bool interrupted;         /* by a signal: the rest was not read */
-	char *error;              /* why the rest cannot be read; NULL; the caller frees it */
-	bool is_second;           /* the trace was read a second time */
-	bool opened;              /* the traces could be opened */
+	int64_t earliest; /* set before a second reading: a measured call that began before the first record, or begin */
+	bool interrupted; /* by a signal: the rest was not read */
+	char *error;      /* why the rest cannot be read; NULL; the caller frees it */
+	bool is_second;   /* the trace was read a second time */
+	bool opened;      /* the traces could be opened */
 };
 
 /*

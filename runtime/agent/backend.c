@@ -44,7 +44,7 @@ static int check_overwrite(const struct pp_session *session, bool overwrite)
  */
 static int session_ring_size(const struct pp_session *session, size_t wanted, uint32_t *size)
 {
-	*size = wanted ? (uint32_t)wanted : AGENT_RING_SIZE;
+	*size = (uint32_t)wanted;
 	for (size_t i = 0; i < session->nattachments; i++) {
 		const struct attachment *attachment = session->attachments[i];
 		uint32_t has;
@@ -52,12 +52,17 @@ static int session_ring_size(const struct pp_session *session, size_t wanted, ui
 		if (attachment->backend != &backend_agent || !agent_loaded(attachment))
 			continue;
 		has = agent_loaded(attachment)->file.attachment->ring_size;
-		if (wanted && has != wanted)
+		if (wanted && has != wanted && has)
 			return error_set(
 				EEXIST,
 				"session '%s' has buffers of %u bytes for each thread, which applies to the whole "
 				"session; use another session (-s)",
 				session->name, has);
+		if (wanted && !has)
+			return error_set(EEXIST,
+			                 "session '%s' has buffers of the default size, which applies to the whole "
+			                 "session; use another session (-s)",
+			                 session->name);
 		*size = has;
 	}
 	return 0;
@@ -382,6 +387,7 @@ const struct backend backend_agent = {
 	.names = agent_names,
 	.permitted = backend_always_permitted,
 	.usable = agent_usable,
+	.foresee = agent_foresee,
 	.takes = agent_takes,
 	.semaphore_key = backend_semaphore_offset,
 	.check = agent_check,

@@ -27,7 +27,7 @@
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 
-#define AGENT_VERSION 3
+#define AGENT_VERSION 4
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name, without the NUL */
 
 /* ---- attachment files --------------------------------------------------------- */
@@ -55,9 +55,10 @@ struct agent_attachment {
 	uint64_t literals_at;  /* struct fetch_literal[nliterals] */
 	uint64_t on_at;        /* u8[npoints of the manifest]: 1 armed, 0 disarmed */
 	uint32_t nprocesses, nprograms, nsteps, nliterals;
-	uint32_t cells;     /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
-	uint32_t ring_size; /* of the session's rings, a power of two; equal in all attachments of a session */
-	uint32_t flight;    /* slots of the session's flight recorder, equal in all its attachments; 0: it is not one */
+	uint32_t cells; /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
+	uint32_t
+		ring_size; /* of the session's rings, a power of two, or 0 for the default; equal in all attachments of a session */
+	uint32_t flight; /* slots of the session's flight recorder, equal in all its attachments; 0: it is not one */
 	uint32_t reserved;
 };
 
@@ -140,7 +141,13 @@ struct agent_counts {
 
 #define AGENT_RINGS 256
 #define AGENT_SLOTS (128u << 10)
-#define AGENT_RING_SIZE (256u << 10) /* bytes of records of a ring by default; a power of two */
+/*
+ * Bytes of records of a ring by default, powers of two. A burst of a thread whose reader has no CPU needs a large ring, and a process
+ * with hundreds of threads small ones. So only the first few rings are large. A session with `overwrite` has small ones only.
+ */
+#define AGENT_RING_SIZE (256u << 10)
+#define AGENT_RING_SIZE_LARGE (4u << 20)
+#define AGENT_RINGS_LARGE 4
 #define AGENT_RING_SIZE_MIN (64u << 10)
 #define AGENT_RING_SIZE_MAX (64u << 20)
 #define AGENT_RING_SLACK (52u << 10) /* for a record that begins before the end of the ring and ends after it */
@@ -190,15 +197,16 @@ struct agent_shm {
 	uint64_t cells_at;       /* struct agent_cell[ncells]: of threads without a ring, and those that rings lack */
 	uint64_t cells_in_ring;  /* offset in a ring: struct agent_cell[ncells_in_ring] */
 	uint32_t ntables, ncells, ncells_in_ring;
-	uint32_t ring_size; /* bytes of records of a ring, a power of two */
-	shared32 nused;     /* slots used so far */
-	shared32 moved;     /* 1: the process continues in another region; ask for it again */
+	uint32_t
+		ring_size; /* bytes of records of each of the first nlarge rings, a power of two; others have AGENT_RING_SIZE */
+	shared32 nused; /* slots used so far */
+	shared32 moved; /* 1: the process continues in another region; ask for it again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
 	shared32 overwrite;           /* 1: new records replace the oldest ones; AGENT_FLIGHT */
 	shared32 written;   /* the controllers': 1 if one of them has claimed to write past-N-PID, see shm_claim() */
 	uint64_t flight_at; /* flight_slots times AGENT_FLIGHT_SLOT bytes, each a struct agent_flight_slot */
-	uint32_t flight_slots, reserved1;
+	uint32_t flight_slots, nlarge;
 	shared64 flight_next; /* the number of the next slot that is taken, modulo flight_slots */
 
 	/*
@@ -288,7 +296,7 @@ enum agent_ring_state {
 };
 
 /*
- * The records of a ring lie at data + (position & (ring_size - 1)), from position `tail` to `head`. The first
+ * The records of a ring lie at data + (position & (its size - 1)), from position `tail` to `head`. The first
  * word of each is one of:
  *
  *     0                   reserved space that nothing has been written to yet
@@ -320,7 +328,7 @@ struct agent_ring {
 	uint32_t reserved0;
 	uint64_t reserved1;
 	_Alignas(64) shared64 head; /* the thread's */
-	/* The controller's: tail + ring_size. It is 0 before the ring is first taken, then ring_size. */
+	/* The controller's: tail + the ring's size. It is 0 before the ring is first taken, then the size. */
 	_Alignas(64) shared64 limit;
 	shared64 taken; /* in a region that is overwritten: records before this position were read or are lost */
 };

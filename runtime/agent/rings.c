@@ -30,6 +30,7 @@
 
 struct ring_state {
 	uint32_t index;
+	uint64_t size;                /* of its records */
 	bool bad;                     /* the ring holds invalid data: it is not read any more */
 	uint64_t joined;              /* records that had been read when this reader began, by the ring's counters */
 	uint64_t nread;               /* records taken out or skipped since */
@@ -54,13 +55,12 @@ static uint64_t ring_word(const struct rings *rings, const struct ring_state *ri
 {
 	const unsigned char *data = shm_data(rings->shm, ring->index);
 
-	return __atomic_load_n((const uint64_t *)(data + (position & (rings->shm->ring_size - 1) & ~7ull)),
-	                       __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const uint64_t *)(data + (position & (ring->size - 1) & ~7ull)), __ATOMIC_ACQUIRE);
 }
 
 static const unsigned char *ring_at(const struct rings *rings, const struct ring_state *ring, uint64_t position)
 {
-	return shm_data(rings->shm, ring->index) + (position & (rings->shm->ring_size - 1) & ~7ull);
+	return shm_data(rings->shm, ring->index) + (position & (ring->size - 1) & ~7ull);
 }
 
 /* A part of a ring that was read, and is to be cleared. */
@@ -80,7 +80,7 @@ static void ring_part_clear(struct ring_part *part)
 static void ring_part_add(struct ring_part *part, const struct rings *rings, const struct ring_state *ring,
                           size_t words)
 {
-	unsigned char *at = shm_data(rings->shm, ring->index) + (ring->tail & (rings->shm->ring_size - 1));
+	unsigned char *at = shm_data(rings->shm, ring->index) + (ring->tail & (ring->size - 1));
 
 	if (part->at + part->size != at)
 		ring_part_clear(part);
@@ -271,11 +271,10 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 }
 
 /* Gives the space before the tail back to the thread. Returns the tail. */
-static uint64_t ring_give_back(const struct rings *rings, const struct ring_state *ring, struct agent_ring *header,
-                               struct ring_part *part)
+static uint64_t ring_give_back(const struct ring_state *ring, struct agent_ring *header, struct ring_part *part)
 {
 	ring_part_clear(part);
-	__atomic_store_n(&header->limit, ring->tail + rings->shm->ring_size, __ATOMIC_RELEASE);
+	__atomic_store_n(&header->limit, ring->tail + ring->size, __ATOMIC_RELEASE);
 	return ring->tail;
 }
 
@@ -287,7 +286,7 @@ static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings
 	struct ring_part part = { NULL, 0 };
 	ssize_t words = 0;
 
-	if (head - ring->tail > rings->shm->ring_size || head & 7) {
+	if (head - ring->tail > ring->size || head & 7) {
 		ring_give_up(ring, pass);
 		return 0;
 	}
@@ -298,10 +297,10 @@ static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings
 			break;
 		ring->tail += 8 * (uint64_t)words;
 		if (ring->tail - given >= GIVE_SIZE)
-			given = ring_give_back(rings, ring, header, &part);
+			given = ring_give_back(ring, header, &part);
 	}
 	if (ring->tail != given)
-		ring_give_back(rings, ring, header, &part);
+		ring_give_back(ring, header, &part);
 	pass->nactive += ring->tail != began;
 	return words < 0 ? (int)words : 0;
 }
@@ -377,7 +376,7 @@ static enum copy_result ring_take_copy(struct rings *rings, struct ring_state *r
 
 	ring->tail = taken;
 	ring_read_owner(rings, ring, header);
-	if (head - taken > rings->shm->ring_size || (head | taken) & 7 ||
+	if (head - taken > ring->size || (head | taken) & 7 ||
 	    !ring_copy_records(rings, ring, pass, copy, head, pass->ended || state != AGENT_RING_TAKEN)) {
 		if (__atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) != taken || ring_head_moved(rings, ring, head))
 			return COPY_VOID;
@@ -399,7 +398,7 @@ static int ring_drain_overwritten(struct rings *rings, struct ring_state *ring, 
 	size_t done = 0;
 	int err = 0;
 
-	while (tries < TRIES && done < rings->shm->ring_size && !err) {
+	while (tries < TRIES && done < ring->size && !err) {
 		struct ring_copy copy;
 		enum copy_result result = ring_take_copy(rings, ring, pass, &copy);
 
@@ -425,7 +424,7 @@ static uint64_t ring_waiting(const struct rings *rings, const struct ring_state 
 	const struct agent_ring *header = shm_ring(rings->shm, ring->index);
 	uint64_t left = (__atomic_load_n(&header->head, __ATOMIC_ACQUIRE) - ring->tail) / 8, at = ring->tail, n = 0;
 
-	while (left && left <= rings->shm->ring_size / 8) {
+	while (left && left <= ring->size / 8) {
 		uint64_t word = ring_word(rings, ring, at), words;
 
 		if (word < AGENT_WORD_SKIP)
@@ -461,7 +460,7 @@ static void ring_begin(const struct rings *rings, struct ring_state *ring, const
 	const struct agent_ring *header = shm_ring(rings->shm, ring->index);
 	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
 	uint64_t limit = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE);
-	uint64_t tail = limit ? limit - rings->shm->ring_size : 0; /* limit 0: the ring was never taken */
+	uint64_t tail = limit ? limit - ring->size : 0; /* limit 0: the ring was never taken */
 	uint64_t read = before && ring->index < before->shm->nrings ? before->states[ring->index].tail : tail;
 
 	ring->tail = read - tail <= head - tail ? read : tail;
@@ -489,6 +488,7 @@ int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *befor
 	}
 	for (uint32_t i = 0; i < shm->nrings; i++) {
 		new->states[i].index = i;
+		new->states[i].size = i < shm->nlarge ? shm->ring_size : AGENT_RING_SIZE;
 		ring_begin(new, &new->states[i], before);
 	}
 	*rings = new;

@@ -88,6 +88,7 @@ void agent_session_rescan(const struct agent_session *session, const struct agen
 
 int agent_usable(const struct pp_request *request, bool any);
 bool agent_takes(const struct pp_site *site);
+int agent_foresee(const struct pp_request *request, struct arm_point *const *points, size_t npoints);
 int agent_check(struct pp_session *session, struct arm_point *const *points, size_t npoints);
 /* Refuses points that no agent can arm, and points of processes without an agent. Returns how many. */
 size_t agent_session_refuse_points(const struct agent_session *session, struct arm_point *const *points,

@@ -35,6 +35,12 @@ static bool shm_tables_fit(const struct agent_shm *h, uint64_t size)
 	       shm_part_fits(h->cells_in_ring, h->ncells_in_ring, sizeof(struct agent_cell), h->ring_stride);
 }
 
+static bool shm_rings_fit(const struct agent_shm *h, uint32_t size)
+{
+	return size >= AGENT_RING_SIZE_MIN && size <= AGENT_RING_SIZE_MAX && !(size & (size - 1)) &&
+	       shm_part_fits(h->data_in_ring, 1, (uint64_t)size + AGENT_RING_SLACK, h->ring_stride);
+}
+
 static bool shm_layout_fits(const struct agent_shm *h, uint64_t size)
 {
 	return h->size == size && h->nslots <= SLOTS_MAX && h->nrings <= RINGS_MAX &&
@@ -43,11 +49,10 @@ static bool shm_layout_fits(const struct agent_shm *h, uint64_t size)
 	       !(h->ring_stride & 63) && shm_part_fits(h->overflow_at, h->nslots, sizeof(struct agent_count), size) &&
 	       h->counts_in_ring >= sizeof(struct agent_ring) &&
 	       shm_part_fits(h->counts_in_ring, h->nslots, sizeof(struct agent_count), h->ring_stride) &&
-	       h->data_in_ring >= sizeof(struct agent_ring) && h->ring_size >= AGENT_RING_SIZE_MIN &&
-	       h->ring_size <= AGENT_RING_SIZE_MAX && !(h->ring_size & (h->ring_size - 1)) &&
-	       shm_part_fits(h->data_in_ring, 1, (uint64_t)h->ring_size + AGENT_RING_SLACK, h->ring_stride) &&
-	       h->flight_slots <= AGENT_FLIGHT_MAX && !(h->flight_at & 63) &&
-	       shm_part_fits(h->flight_at, h->flight_slots, AGENT_FLIGHT_SLOT, size) && shm_tables_fit(h, size);
+	       h->data_in_ring >= sizeof(struct agent_ring) && shm_rings_fit(h, h->ring_size) &&
+	       (h->nlarge >= h->nrings || h->ring_size >= AGENT_RING_SIZE) && h->flight_slots <= AGENT_FLIGHT_MAX &&
+	       !(h->flight_at & 63) && shm_part_fits(h->flight_at, h->flight_slots, AGENT_FLIGHT_SLOT, size) &&
+	       shm_tables_fit(h, size);
 }
 
 static bool shm_header_ok(const struct agent_shm *h, uint64_t size)
@@ -101,6 +106,7 @@ int shm_map(struct mapped_shm *shm, int fd, pid_t pid)
 		.counts_in_ring = h.counts_in_ring,
 		.data_in_ring = h.data_in_ring,
 		.ring_size = h.ring_size,
+		.nlarge = h.nlarge,
 		.overflow_at = h.overflow_at,
 		.tables_at = h.tables_at,
 		.cells_at = h.cells_at,

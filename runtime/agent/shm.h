@@ -17,8 +17,9 @@ struct mapped_shm {
 	size_t size;
 	uint64_t slots_at, rings_at, ring_stride, counts_in_ring, data_in_ring, overflow_at;
 	uint64_t tables_at, cells_at, cells_in_ring;
-	uint64_t ring_size; /* a power of two */
-	int64_t shift;      /* ns that the process's time namespace adds to CLOCK_MONOTONIC */
+	uint64_t ring_size; /* of the first nlarge rings, a power of two; others have AGENT_RING_SIZE */
+	uint32_t nlarge;
+	int64_t shift; /* ns that the process's time namespace adds to CLOCK_MONOTONIC */
 	uint32_t nslots, nrings, clock, ntables, ncells, ncells_in_ring;
 	uint64_t base_ticks, base_ns; /* base_ns without shift */
 	uint64_t flight_at;

@@ -224,6 +224,18 @@ static int point_check(const struct arm_point *point)
 	return 0;
 }
 
+int agent_foresee(const struct pp_request *request, struct arm_point *const *points, size_t npoints)
+{
+	int err = agent_check_request(request);
+
+	if (!err)
+		err = agent_check(NULL, points, npoints);
+	for (size_t i = 0; i < npoints && !err; i++)
+		if (!points[i]->error && point_check(points[i]))
+			arm_point_refuse(points[i], -EOPNOTSUPP, strdup(pp_error()));
+	return err;
+}
+
 size_t agent_session_refuse_points(const struct agent_session *session, struct arm_point *const *points, size_t npoints)
 {
 	const struct process *process = NULL; /* whose result is process_err, with its error message as the last one */

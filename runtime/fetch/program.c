@@ -266,13 +266,14 @@ void fetch_release(struct fetch_program *program)
 			return (x) < (y) ? -1 : 1; \
 	} while (0)
 
-static int step_compare(const struct fetch_step *a, const struct fetch_step *b)
+static int step_compare(const struct fetch_step *a, const struct fetch_step *b, bool shape)
 {
 	ORDER(a->op, b->op);
 	ORDER(a->a, b->a);
 	ORDER(a->b, b->b);
 	ORDER(a->c, b->c);
-	ORDER(a->value, b->value);
+	if (!shape || a->op != FETCH_IMM)
+		ORDER(a->value, b->value);
 	return 0;
 }
 
@@ -309,7 +310,7 @@ static int aggregate_compare(const struct fetch_aggregate *a, const struct fetch
 	return order;
 }
 
-int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
+static int program_order(const struct fetch_program *a, const struct fetch_program *b, bool shape)
 {
 	int order = 0;
 
@@ -324,7 +325,7 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	ORDER(a->nargs, b->nargs);
 	ORDER(a->nliterals, b->nliterals);
 	for (size_t i = 0; !order && i < a->nsteps; i++)
-		order = step_compare(&a->steps[i], &b->steps[i]);
+		order = step_compare(&a->steps[i], &b->steps[i], shape);
 	for (size_t i = 0; !order && i < a->nliterals; i++)
 		order = literal_compare(&a->literals[i], &b->literals[i]);
 	if (!order)
@@ -336,6 +337,16 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	if (!order)
 		order = printed_compare(a, b);
 	return order;
+}
+
+int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
+{
+	return program_order(a, b, false);
+}
+
+int fetch_compare_shape(const struct fetch_program *a, const struct fetch_program *b)
+{
+	return program_order(a, b, true);
 }
 
 int fetch_check(const struct fetch_program *program, unsigned nregisters, uint8_t *depths)

@@ -3,7 +3,7 @@
  * Arming through the kernel.
  *
  * 1. The fetch programs of the points are distributed over BPF programs, as many in each as its size allows
- *    (programs_chunk).
+ *    (programs_chunk). Those of equal shape share their code.
  * 2. The points of each BPF program are distributed over links: one for each image and process (arm-links.c).
  * 3. The links of a new attachment are pinned last, usually in a few system calls (attachment_pin). If this process
  *    ends before the first pin, the kernel removes the links. If it ends before the last pin, the next command that
@@ -33,7 +33,7 @@ struct kernel_arming {
 	struct kernel_attachment *s;
 	struct arm_point *const *points;
 	size_t npoints;
-	const struct fetch_program **programs; /* all different fetch programs, sorted */
+	const struct fetch_program **programs; /* all different fetch programs, sorted by kind and shape */
 	size_t nprograms;
 	struct kernel_namespace ns;
 	struct kernel_stack_offsets stack;
@@ -50,12 +50,34 @@ static int program_compare(const void *a, const void *b)
 {
 	const struct fetch_program *x = *(const struct fetch_program *const *)a,
 				   *y = *(const struct fetch_program *const *)b;
+	int order;
 
 	if (x->role != y->role)
 		return y->role - x->role;
 	if (x->match != y->match)
 		return y->match - x->match;
-	return ((uintptr_t)x > (uintptr_t)y) - ((uintptr_t)x < (uintptr_t)y);
+	order = fetch_compare_shape(x, y);
+	return order ? order : ((uintptr_t)x > (uintptr_t)y) - ((uintptr_t)x < (uintptr_t)y);
+}
+
+/* The index of a fetch program in the list. */
+struct program_index {
+	const struct fetch_program *program;
+	size_t index;
+};
+
+static int program_index_compare(const void *a, const void *b)
+{
+	const struct program_index *x = a, *y = b;
+
+	return ((uintptr_t)x->program > (uintptr_t)y->program) - ((uintptr_t)x->program < (uintptr_t)y->program);
+}
+
+static int pointer_compare(const void *a, const void *b)
+{
+	uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+
+	return (x > y) - (x < y);
 }
 
 /* Lists the different fetch programs of the points, sorted. */
@@ -69,20 +91,38 @@ static int programs_list(struct kernel_arming *a)
 	for (size_t i = 0; i < a->npoints; i++)
 		if (!a->points[i]->error && (!have || all[have - 1] != a->points[i]->program))
 			all[have++] = a->points[i]->program;
-	qsort(all, have, sizeof(*all), program_compare);
+	qsort(all, have, sizeof(*all), pointer_compare);
 	a->programs = all;
 	for (size_t i = 0; i < have; i++)
 		if (!a->nprograms || all[a->nprograms - 1] != all[i])
 			all[a->nprograms++] = all[i];
+	qsort(all, a->nprograms, sizeof(*all), program_compare);
 	return 0;
+}
+
+/* Returns the indices of the fetch programs, sorted by their addresses. The caller frees them. */
+static struct program_index *programs_index(const struct kernel_arming *a)
+{
+	struct program_index *list = calloc(a->nprograms + 1, sizeof(*list));
+
+	if (!list)
+		return NULL;
+	for (size_t i = 0; i < a->nprograms; i++)
+		list[i] = (struct program_index){ a->programs[i], i };
+	qsort(list, a->nprograms, sizeof(*list), program_index_compare);
+	return list;
 }
 
 /* Finds the fetch program of each point. Switches off the points that were refused before. */
 static int programs_assign(struct kernel_arming *a)
 {
+	struct program_index *list = programs_index(a);
+
 	a->which = calloc(a->npoints, sizeof(*a->which));
-	if (!a->which)
+	if (!list || !a->which) {
+		free(list);
 		return error_nomem();
+	}
 	for (size_t i = 0; i < a->npoints; i++) {
 		const struct arm_point *point = a->points[i];
 
@@ -91,9 +131,12 @@ static int programs_assign(struct kernel_arming *a)
 		else if (i && !a->points[i - 1]->error && point->program == a->points[i - 1]->program)
 			a->which[i] = a->which[i - 1];
 		else
-			a->which[i] = lower_bound(a->programs, a->nprograms, sizeof(*a->programs), &point->program,
-			                          program_compare);
+			a->which[i] = list[lower_bound(list, a->nprograms, sizeof(*list),
+			                               &(struct program_index){ .program = point->program },
+			                               program_index_compare)]
+			                      .index;
 	}
+	free(list);
 	return 0;
 }
 
@@ -109,6 +152,8 @@ static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 	size_t size = PROGRAM_SIZE, n = 0;
 
 	for (; from + n < a->nprograms && n < 1u << COOKIE_SPEC_BITS; n++) {
+		if (n && !fetch_compare_shape(programs[n], programs[n - 1]))
+			continue;
 		size += emit_size_bound(programs[n]);
 		if (n && (size > EMIT_INSNS_MAX || !fetch_same_kind(programs[n], programs[0])))
 			break;
@@ -118,19 +163,36 @@ static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 
 /* ---- BPF programs and links ---- */
 
-static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
+/* Creates the map of the specs' constants. Sets *fd to its descriptor, or to -1 if there are none. */
+static int constants_create(const struct emit_specs *specs, int *fd)
+{
+	const uint32_t zero = 0, size = (uint32_t)(specs->nrows * specs->ncolumns * sizeof(*specs->constants));
+	int err;
+
+	*fd = -1;
+	if (!size)
+		return 0;
+	*fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_constants", 4, size, 1, BPF_F_RDONLY_PROG);
+	if (*fd < 0)
+		return *fd;
+	if (!bpf_map_update_elem(*fd, &zero, specs->constants, BPF_ANY))
+		return 0;
+	err = error_set(errno, "cannot fill a BPF map: %s", strerror(errno));
+	close(*fd);
+	*fd = -1;
+	return err;
+}
+
+static int specs_load(const struct kernel_arming *a, const struct emit_specs *specs, int scratch, int constants)
 {
 	const struct kernel_attachment *s = a->s;
 	const struct kernel_session *k = s->session;
-	size_t scratch_size = emit_scratch_size(a->programs + from, n);
-	/* The session's scratch memory is for strings of the default length. The program keeps its own map. */
-	int own = scratch_size > EMIT_SCRATCH_SIZE ? kernel_task_storage("pp_scratch", (uint32_t)scratch_size) : -1;
 	const struct emit_maps maps = { .config = k->config_fd,
 		                        .ring = k->ring_fd,
 		                        .counts = s->counts_fd,
 		                        .handover = k->handover_fd,
 		                        .control = s->control_fd,
-		                        .scratch = own >= 0 ? own : k->scratch_fd,
+		                        .scratch = scratch,
 		                        .ns = &a->ns,
 		                        .scope = &s->scope,
 		                        .processes = s->processes_fd,
@@ -143,20 +205,43 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 		                        .flight = s->flight_fd,
 		                        .flight_parts = s->flight_parts,
 		                        .samples = s->samples_fd,
+		                        .constants = constants,
 		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest),
 		                        .stack = &a->stack };
 	struct emitted program;
-	int fd;
+	int fd = emit_program(specs, &maps, a->attachment->number, s->shards, &program);
 
-	if (scratch_size > EMIT_SCRATCH_SIZE && own < 0)
-		return own;
-	fd = emit_program(a->programs + from, n, &maps, a->attachment->number, s->shards, &program);
-	if (!fd) {
-		fd = link_program(program.insns, program.ninsns);
-		free(program.insns);
-	}
-	if (own >= 0)
-		close(own);
+	if (fd)
+		return fd;
+	fd = link_program(program.insns, program.ninsns);
+	free(program.insns);
+	return fd;
+}
+
+/* Loads the BPF program of n fetch programs. It keeps the maps that it has for itself. */
+static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
+{
+	size_t scratch_size = emit_scratch_size(a->programs + from, n);
+	/* The session's scratch memory is for strings of the default length. */
+	bool own = scratch_size > EMIT_SCRATCH_SIZE;
+	int scratch = own ? kernel_task_storage("pp_scratch", (uint32_t)scratch_size) : a->s->session->scratch_fd;
+	int constants = -1, fd;
+	struct emit_specs specs;
+
+	if (scratch < 0)
+		return scratch;
+	fd = emit_specs_open(&specs, a->programs + from, n);
+	if (fd)
+		goto out;
+	fd = constants_create(&specs, &constants);
+	if (!fd)
+		fd = specs_load(a, &specs, scratch, constants);
+	if (constants >= 0)
+		close(constants);
+	emit_specs_close(&specs);
+out:
+	if (own)
+		close(scratch);
 	return fd;
 }
 
@@ -263,6 +348,8 @@ static int attachment_arm_points(struct kernel_arming *a, const struct arm_optio
 		n = programs_chunk(a, from);
 		err = chunk_arm(a, from, n);
 	}
+	if (!err)
+		returns_begin(&a->s->returns, a->points, a->npoints);
 	free(a->programs);
 	free(a->which);
 	return err;

@@ -44,14 +44,24 @@ static bool kernel_permitted(void)
 	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
 }
 
-static int kernel_usable(const struct pp_request *request, bool any)
+static int kernel_foresee(const struct pp_request *request, struct arm_point *const *points, size_t npoints)
 {
-	(void)any;
+	(void)points, (void)npoints;
 	if (request->overwrite)
 		return error_set(
 			EOPNOTSUPP,
 			"the kernel backend cannot overwrite records, because the kernel's ring buffer keeps the "
 			"oldest ones; use -b agent");
+	return 0;
+}
+
+static int kernel_usable(const struct pp_request *request, bool any)
+{
+	int err = kernel_foresee(request, NULL, 0);
+
+	(void)any;
+	if (err)
+		return err;
 	if (!namespace_has_proc())
 		return error_set(EPERM,
 		                 "the kernel backend needs the /proc of this pid namespace; mount it (mount -t proc "
@@ -193,6 +203,7 @@ const struct backend backend_kernel = {
 	.names = pins_names,
 	.permitted = kernel_permitted,
 	.usable = kernel_usable,
+	.foresee = kernel_foresee,
 	.takes = backend_takes_all,
 	.semaphore_key = semaphore_key,
 	.check = kernel_check,

@@ -352,11 +352,11 @@ static size_t emit_parts(struct emitter *e, struct expressions *x, const struct 
 }
 
 /* Returns whether the value that step i adds is always 0. */
-static bool value_is_zero(const struct fetch_program *p, size_t i)
+static bool value_is_zero(const struct emitter *e, const struct fetch_program *p, size_t i)
 {
 	const struct fetch_step *before = &p->steps[i - 1];
 
-	return i > p->npredicate && before->op == FETCH_IMM && !before->value &&
+	return i > p->npredicate && before->op == FETCH_IMM && !before->value && emit_column(e, i - 1) < 0 &&
 	       p->aggregate->columns[p->steps[i].a].histogram == AGG_PLAIN;
 }
 
@@ -378,7 +378,7 @@ static void emit_columns(struct emitter *e, struct expressions *x, const struct 
 		emit_top_to_r1(e, &x->stack);
 		x->stack = (struct value_stack){ 0 };
 		emit_add(e, a, &p->aggregate->columns[step->a], step->a,
-		         value_is_zero(p, i) && x->targets[i - x->from] < 0);
+		         value_is_zero(e, p, i) && x->targets[i - x->from] < 0);
 		if (!label_is_used(e, fault, begin))
 			continue;
 		next = label_new(e);

@@ -74,7 +74,11 @@ void emit_stack(struct emitter *e, int at)
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_copy_from_user));
 	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, done));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, SCRATCH_TEXT + 8));
-	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_3, 0, done));
+	emit(e, BPF_JMP_IMM(BPF_JLT, BPF_REG_3, AGG_CODE_MIN, done));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, AT_LOWEST));
+	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_3));
+	emit(e, BPF_ALU64_REG(BPF_SUB, BPF_REG_1, BPF_REG_2));
+	emit(e, BPF_JMP_IMM(BPF_JLE, BPF_REG_1, AGG_FRAME_SIZE_MAX, done));
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_8));
 	emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_1, 3));
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));

@@ -428,6 +428,25 @@ static void emit_hash_step(struct emitter *e, struct value_stack *s, label fault
 	s->in_r1 = true;
 }
 
+/* r1 or r2 = the constant of step i. Changes r3. */
+static void emit_constant(struct emitter *e, int dst, const struct fetch_program *p, size_t i)
+{
+	const int column = emit_column(e, i);
+
+	if (column < 0) {
+		emit_imm64(e, dst, p->steps[i].value);
+		return;
+	}
+	/* The mask shows the verifier that the row is in the table. */
+	emit(e, BPF_LDX_MEM(BPF_DW, dst, BPF_REG_10, AT_COOKIE));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, dst, COOKIE_POINT_BITS));
+	emit(e, BPF_ALU64_IMM(BPF_AND, dst, (int32_t)e->specs->nrows - 1));
+	emit(e, BPF_ALU64_IMM(BPF_MUL, dst, (int32_t)(8 * e->specs->ncolumns)));
+	emit_map_value(e, BPF_REG_3, e->maps->constants);
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, dst));
+	emit(e, BPF_LDX_MEM(BPF_DW, dst, BPF_REG_3, 8 * column));
+}
+
 /* Emits a step other than the end of an argument and the jumps of predicates. */
 static void emit_plain_step(struct emitter *e, struct value_stack *s, const struct fetch_program *p, size_t i,
                             label fault)
@@ -437,7 +456,7 @@ static void emit_plain_step(struct emitter *e, struct value_stack *s, const stru
 	switch (step->op) {
 	case FETCH_IMM:
 		emit_push_r1(e, s);
-		emit_imm64(e, BPF_REG_1, step->value);
+		emit_constant(e, BPF_REG_1, p, i);
 		break;
 	case FETCH_REG:
 		emit_push_r1(e, s);
@@ -494,7 +513,20 @@ static bool step_adds_constant(const struct fetch_program *p, size_t i, size_t t
 {
 	const struct fetch_step *s = &p->steps[i];
 
-	return s->op == FETCH_IMM && i + 1 < to && s[1].op == FETCH_ADD && s->value == (int32_t)s->value;
+	return s->op == FETCH_IMM && i + 1 < to && s[1].op == FETCH_ADD;
+}
+
+/* r1 += the constant of step i */
+static void emit_add_constant(struct emitter *e, const struct fetch_program *p, size_t i)
+{
+	const int64_t value = p->steps[i].value;
+
+	if (emit_column(e, i) < 0 && value == (int32_t)value) {
+		emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, (int32_t)value));
+		return;
+	}
+	emit_constant(e, BPF_REG_2, p, i);
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_2));
 }
 
 /* The code at `fault` of an argument: its value is 0, and its bit is set in the record's faults. */
@@ -523,7 +555,7 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 
 		if (s.depth && step_adds_constant(p, i, end)) {
 			emit_top_to_r1(e, &s);
-			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, (int32_t)step->value));
+			emit_add_constant(e, p, i);
 			i++;
 			continue;
 		}
@@ -603,7 +635,7 @@ size_t emit_expressions_step(struct emitter *e, struct expressions *x, size_t i,
 
 	if (x->stack.depth && step_is_operand(x->p, i) && x->targets[i + 1 - x->from] < 0) {
 		emit_top_to_r1(e, &x->stack);
-		emit_imm64(e, BPF_REG_2, step->value);
+		emit_constant(e, BPF_REG_2, x->p, i);
 		emit_binary(e, step + 1);
 		return i + 1;
 	}

@@ -16,9 +16,9 @@
  * 8. checks that the session records (emit_reader_check);
  * 9. builds the record (emit_record) and puts it into the ring, or into the flight recorder (emit_output).
  *
- * A program serves several fetch programs (specs), and the cookie says which one a point has. Steps 7 and 9 each begin
- * with a tree of comparisons that leads to the code of the spec. Step 7 is left out if no spec has a predicate or an
- * aggregate.
+ * A program serves several fetch programs (specs), and the cookie says which one a point has. Specs that differ in
+ * constants only form a group and share their code (emit-specs.c). Steps 7 and 9 each begin with a tree of comparisons that
+ * leads to the code of the group. Step 7 is left out if no spec has a predicate or an aggregate.
  *
  * Predicates are evaluated, keys and records are built in scratch memory, which is the thread's task storage. The reason is
  * that the program may sleep on a page fault while it reads the process's memory. Per-CPU memory could meanwhile be
@@ -42,13 +42,12 @@
 /* The state of emitting a program. */
 struct phases {
 	struct emitter e;
-	const struct fetch_program *const *programs;
-	size_t nprograms;
+	const struct emit_specs *specs;
 	unsigned shards;
 	bool has_predicates, has_aggregates, has_samples;
 	bool is_light;                        /* emit_predicates() needs no scratch memory */
 	size_t ncolumns;                      /* of the aggregate that has most */
-	label *predicates, *records, *begins; /* the code of each spec */
+	label *predicates, *records, *begins; /* the code of each group */
 	label fetch, output;
 	label missed, unmatched, known; /* of calls between probes */
 	label out;                      /* the end of the program; increments no counter */
@@ -254,9 +253,10 @@ void emit_scratch(struct emitter *e, label lost)
 	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));
 }
 
-/* Jumps to code[r1], which is known to be in [from, to). */
+/* Jumps to the code of the group of the spec in r1. The group is known to be in [from, to). */
 static void emit_dispatch(struct emitter *e, const label *code, size_t from, size_t to)
 {
+	const struct emit_group *groups = e->specs->groups;
 	size_t middle = from + (to - from) / 2;
 	label right;
 
@@ -267,10 +267,18 @@ static void emit_dispatch(struct emitter *e, const label *code, size_t from, siz
 		return;
 	}
 	right = label_new(e);
-	emit(e, BPF_JMP_IMM(BPF_JGE, BPF_REG_1, (int32_t)middle, right));
+	emit(e, BPF_JMP_IMM(BPF_JGE, BPF_REG_1, (int32_t)groups[middle].from, right));
 	emit_dispatch(e, code, from, middle);
 	label_place(e, right);
 	emit_dispatch(e, code, middle, to);
+}
+
+/* Places the label of the code of a group. Returns the group's first fetch program. */
+static const struct fetch_program *emit_group_begin(struct phases *p, const label *code, size_t group)
+{
+	p->e.group = &p->specs->groups[group];
+	label_place(&p->e, code[group]);
+	return p->specs->programs[p->e.group->from];
 }
 
 /* Returns the bits, in the record's words and faults, of the arguments that the begin of a call does not have. */
@@ -305,11 +313,10 @@ static void emit_begins(struct phases *p)
 
 	emit_scratch(e, e->role == SITE_CALL ? p->missed : p->unmatched);
 	emit_spec(e, BPF_REG_1);
-	emit_dispatch(e, p->begins, 0, p->nprograms);
-	for (size_t i = 0; i < p->nprograms; i++) {
-		label_place(e, p->begins[i]);
-		emit_begin_arguments(p, p->programs[i]);
-	}
+	emit_dispatch(e, p->begins, 0, p->specs->ngroups);
+	for (size_t i = 0; i < p->specs->ngroups; i++)
+		emit_begin_arguments(p, emit_group_begin(p, p->begins, i));
+	e->group = NULL;
 	label_place(e, p->known);
 }
 
@@ -334,7 +341,7 @@ static void emit_begin_call(struct phases *p)
 static void emit_sampling(struct phases *p)
 {
 	if (p->has_samples)
-		emit_sample(&p->e, &p->programs[0]->sample, p->shards, p->unsampled, p->lost);
+		emit_sample(&p->e, &p->specs->programs[0]->sample, p->shards, p->unsampled, p->lost);
 }
 
 /* Emits predicates and aggregates. */
@@ -345,16 +352,18 @@ static void emit_predicates(struct phases *p)
 	if (!p->is_light)
 		emit_scratch(e, p->no_scratch);
 	emit_spec(e, BPF_REG_1);
-	emit_dispatch(e, p->predicates, 0, p->nprograms);
-	for (size_t i = 0; i < p->nprograms; i++) {
-		label_place(e, p->predicates[i]);
-		emit_predicate(e, p->programs[i], p->filtered);
+	emit_dispatch(e, p->predicates, 0, p->specs->ngroups);
+	for (size_t i = 0; i < p->specs->ngroups; i++) {
+		const struct fetch_program *program = emit_group_begin(p, p->predicates, i);
+
+		emit_predicate(e, program, p->filtered);
 		if (p->has_aggregates)
 			emit_sampling(p);
-		if (p->programs[i]->naggregate)
-			emit_aggregate(e, p->programs[i], p->is_light);
+		if (program->naggregate)
+			emit_aggregate(e, program, p->is_light);
 		emit(e, BPF_JMP_A(p->fetch));
 	}
+	e->group = NULL;
 }
 
 /* ---- 8. recording ---- */
@@ -448,11 +457,10 @@ static void emit_records(struct phases *p)
 		emit_scratch(e, p->lost);
 	emit_record_head(e);
 	emit_spec(e, BPF_REG_1);
-	emit_dispatch(e, p->records, 0, p->nprograms);
-	for (size_t i = 0; i < p->nprograms; i++) {
-		label_place(e, p->records[i]);
-		emit_record(e, p->programs[i], p->output);
-	}
+	emit_dispatch(e, p->records, 0, p->specs->ngroups);
+	for (size_t i = 0; i < p->specs->ngroups; i++)
+		emit_record(e, emit_group_begin(p, p->records, i), p->output);
+	e->group = NULL;
 }
 
 /* Puts the record of r3 bytes into the ring. */
@@ -506,22 +514,27 @@ static void emit_output(struct phases *p)
 
 static int phases_open(struct phases *p)
 {
-	p->predicates = calloc(3 * p->nprograms, sizeof(*p->predicates));
+	const struct fetch_sample *sample = &p->specs->programs[0]->sample;
+	const size_t ngroups = p->specs->ngroups;
+
+	p->predicates = calloc(3 * ngroups, sizeof(*p->predicates));
 	if (!p->predicates)
 		return error_nomem();
-	p->records = p->predicates + p->nprograms;
-	p->begins = p->records + p->nprograms;
+	p->records = p->predicates + ngroups;
+	p->begins = p->records + ngroups;
 	p->is_light = true;
-	p->has_samples = p->programs[0]->sample.every > 1 || p->programs[0]->sample.rate;
-	for (size_t i = 0; i < p->nprograms; i++) {
+	p->has_samples = sample->every > 1 || sample->rate;
+	for (size_t i = 0; i < ngroups; i++) {
+		const struct fetch_program *program = p->specs->programs[p->specs->groups[i].from];
+
 		p->predicates[i] = label_new(&p->e);
 		p->records[i] = label_new(&p->e);
 		p->begins[i] = label_new(&p->e);
-		p->has_predicates |= p->programs[i]->npredicate > 0;
-		p->has_aggregates |= p->programs[i]->naggregate > 0;
-		if (p->programs[i]->naggregate && p->programs[i]->aggregate->ncolumns > p->ncolumns)
-			p->ncolumns = p->programs[i]->aggregate->ncolumns;
-		p->is_light &= !p->programs[i]->npredicate && aggregate_is_light(&p->e, p->programs[i]);
+		p->has_predicates |= program->npredicate > 0;
+		p->has_aggregates |= program->naggregate > 0;
+		if (program->naggregate && program->aggregate->ncolumns > p->ncolumns)
+			p->ncolumns = program->aggregate->ncolumns;
+		p->is_light &= !program->npredicate && aggregate_is_light(&p->e, program);
 	}
 	/* Without them emit_predicates() is left out, and r7 is not scratch memory yet. */
 	p->is_light |= !p->has_predicates && !p->has_aggregates;
@@ -577,18 +590,18 @@ static void emit_phases(struct phases *p)
 	}
 }
 
-int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
-                 uint32_t attachment, unsigned shards, struct emitted *out)
+int emit_program(const struct emit_specs *specs, const struct emit_maps *maps, uint32_t attachment, unsigned shards,
+                 struct emitted *out)
 {
 	struct phases p = {
 		.e = { .maps = maps,
+		       .specs = specs,
 		       .attachment = attachment,
 		       .cpu = cpu_of(MACHINE_HERE, true),
 		       .abi = abi_of(MACHINE_HERE),
-		       .role = programs[0]->role,
-		       .match = programs[0]->match },
-		.programs = programs,
-		.nprograms = nprograms,
+		       .role = specs->programs[0]->role,
+		       .match = specs->programs[0]->match },
+		.specs = specs,
 		.shards = shards,
 	};
 	int err = phases_open(&p);

@@ -196,6 +196,7 @@ struct emit_maps {
 	int starts;            /* a hash of struct kernel_start and frames; -1: no call has a key */
 	int cells, misfits;    /* -1: the attachment has no aggregates */
 	int samples;           /* -1: the attachment does not sample */
+	int constants;         /* an array map whose only element is struct emit_specs.constants, if there are any */
 	int flight;            /* the flight recorder */
 	uint32_t flight_parts; /* the number of its parts; 0: records go to the ring */
 	uint32_t key_size;     /* of cells */
@@ -219,6 +220,29 @@ struct emitted {
 	size_t ninsns;
 };
 
+/* Fetch programs of equal shape, which share their code. */
+struct emit_group {
+	size_t from;      /* the first one */
+	int16_t *columns; /* of each step: where its constant is in a row of the table; -1: not there. NULL: none is */
+};
+
+/*
+ * The fetch programs (specs) of a BPF program: those of equal shape are neighbours. The constants in which the programs of
+ * a group differ are in a table. Its rows are the specs.
+ */
+struct emit_specs {
+	const struct fetch_program *const *programs;
+	size_t nprograms;
+	struct emit_group *groups;
+	size_t ngroups;
+	int64_t *constants;
+	size_t nrows, ncolumns; /* nrows is a power of two. ncolumns is 0 if no programs differ in constants only */
+};
+
+/* Finds the groups. Returns 0 or -ENOMEM. emit_specs_close() releases them. */
+int emit_specs_open(struct emit_specs *specs, const struct fetch_program *const *programs, size_t nprograms);
+void emit_specs_close(struct emit_specs *specs);
+
 /* Returns a rough upper bound of the instructions that a fetch program takes within a BPF program. */
 size_t emit_size_bound(const struct fetch_program *program);
 
@@ -226,12 +250,12 @@ size_t emit_size_bound(const struct fetch_program *program);
 size_t emit_scratch_size(const struct fetch_program *const *programs, size_t nprograms);
 
 /*
- * Emits the program for points whose specs are indices in programs[], which have one role and sample alike. shards is a power of two.
+ * Emits the program for points with these specs, which have one role and sample alike. shards is a power of two.
  * Returns 0 and the instructions, which the caller frees; -E2BIG if the program is too long; or -ENOMEM; with an error
  * message.
  */
-int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
-                 uint32_t attachment, unsigned shards, struct emitted *out);
+int emit_program(const struct emit_specs *specs, const struct emit_maps *maps, uint32_t attachment, unsigned shards,
+                 struct emitted *out);
 /*
  * Emits a program for a tracepoint whose first argument is the current task. The program abandons all calls in
  * flight of the task.

@@ -113,6 +113,8 @@ struct emitter {
 	int error;
 
 	const struct emit_maps *maps;
+	const struct emit_specs *specs;
+	const struct emit_group *group; /* of the fetch program whose steps are emitted; NULL: of none */
 	uint32_t attachment;
 	const struct cpu *cpu;
 	const struct abi *abi;
@@ -133,6 +135,16 @@ bool label_is_used(const struct emitter *e, label l, size_t from);
 int emitter_finish(struct emitter *e, struct emitted *out);
 
 /* ---- the steps of a fetch program (emit-steps.c) ---- */
+
+/*
+ * The following functions emit steps of a fetch program, which is the first one of e->group.
+ */
+
+/* Returns the column of the table that the constant of step i is in; -1: it is not in the table. */
+static inline int emit_column(const struct emitter *e, size_t i)
+{
+	return e->group && e->group->columns ? e->group->columns[i] : -1;
+}
 
 /* Emits the steps of the arguments, or of the predicate. */
 void emit_arguments(struct emitter *e, const struct fetch_program *p);

@@ -204,6 +204,13 @@ void returns_close(struct kernel_returns *r)
 	returns_close_fd(&r->map);
 }
 
+void returns_begin(const struct kernel_returns *r, struct arm_point *const *points, size_t npoints)
+{
+	for (size_t i = 0; i < npoints && r->counts; i++)
+		if (!points[i]->error && points[i]->program->role == SITE_LEAVE)
+			__atomic_store_n(&r->counts[points[i]->point].missed, 0, __ATOMIC_RELAXED);
+}
+
 void returns_counts(const struct kernel_returns *r, uint32_t point, bool begins, struct pp_counts *counts)
 {
 	const struct kernel_calls *c = &r->counts[point];

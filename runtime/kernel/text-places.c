@@ -60,6 +60,15 @@ static size_t point_code_length(const struct arm_point *point)
 	return point->fast ? CPU_ARMED_SIZE : code_length(point->image->machine, point->site->code, PLACE_SIZE);
 }
 
+static int text_place_compare(const void *a, const void *b)
+{
+	const struct text_place *x = a, *y = b;
+
+	if (x->address != y->address)
+		return x->address < y->address ? -1 : 1;
+	return (x->point > y->point) - (x->point < y->point);
+}
+
 int text_places_read(struct text_places *p, const struct process *process, struct arm_point *const *points)
 {
 	uint64_t *addresses = calloc(p->n + 1, sizeof(*addresses));
@@ -71,6 +80,7 @@ int text_places_read(struct text_places *p, const struct process *process, struc
 		err = error_nomem();
 		goto out;
 	}
+	qsort(p->list, p->n, sizeof(*p->list), text_place_compare);
 	for (size_t i = 0; i < p->n; i++)
 		addresses[i] = p->list[i].address;
 	err = process_read_spans(process, addresses, p->n, PLACE_SIZE, bytes, got);

@@ -34,7 +34,7 @@ struct text_places {
  * -ENOMEM.
  */
 int text_places_find(struct text_places *p, const struct process *process, struct arm_point *const *points, size_t n);
-/* Reads the bytes. Returns 0, or a negative errno if nothing can be read from the process: -EPERM, -ESRCH, -ENOMEM. */
+/* Sorts the places by address and reads the bytes. Returns 0, or a negative errno if nothing can be read from the process: -EPERM, -ESRCH, -ENOMEM. */
 int text_places_read(struct text_places *p, const struct process *process, struct arm_point *const *points);
 void text_places_release(struct text_places *p);
 

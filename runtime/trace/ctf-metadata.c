@@ -16,6 +16,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/fetch/program.h"
 #include "runtime/trace/ctf.h"
 
 /* The event classes of an attachment's points. */
@@ -126,6 +127,19 @@ size_t ctf_metadata_size(const struct ctf_metadata *m)
 	return m->size;
 }
 
+int ctf_metadata_measure(const struct ctf_metadata *m, size_t *size)
+{
+	char *text;
+	int err = metadata_make_text(m, &text, size);
+
+	if (err)
+		return err;
+	free(text);
+	for (size_t i = 0; i < m->nattachments; i++)
+		*size += m->attachments[i].thread_text ? strlen(m->attachments[i].thread_text) : 0;
+	return 0;
+}
+
 /* ---- classes ---- */
 
 static int point_compare_class(const void *a, const void *b, void *manifest)
@@ -162,7 +176,10 @@ static void class_init(struct ctf_class *class, uint32_t id, const struct manife
 	}
 }
 
-/* Gives each pair of probe and layout an id and describes it. Sets a->ids[i] to the id of point i. */
+/*
+ * Gives each pair of probe and layout an id and describes it. Sets a->ids[i] to the id of point i. A point that begins a call makes no
+ * record, so it has no class.
+ */
 static int metadata_describe(struct ctf_metadata *m, const struct manifest *manifest, struct attachment_classes *a,
                              FILE *mixed, FILE *thread)
 {
@@ -182,6 +199,8 @@ static int metadata_describe(struct ctf_metadata *m, const struct manifest *mani
 		const struct manifest_layout *layout = &manifest_layouts(manifest)[point->layout];
 		uint32_t id = a->first + a->nclasses;
 
+		if (manifest_point_role(point) == SITE_CALL)
+			continue;
 		if (!before || point->probe != before->probe || point->layout != before->layout) {
 			ctf_tsdl_event(mixed, id, CTF_MIXED, manifest, probe, layout);
 			if (id <= CTF_THREAD_ID_MAX)

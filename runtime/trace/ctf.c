@@ -6,12 +6,15 @@
  * pp_trace_close() return that error.
  *
  * A trace in parts is a directory of traces, part-000001 and so on. A part ends before a write that could make it larger
- * than the limit. Events that are not written yet go to the next part, so none is lost between two parts.
+ * than the limit. Events that are not written yet go to the next part, so none is lost between two parts. Each part has its own
+ * metadata. If that would take more than half of the limit, the trace is refused, because parts would become many and small. If it
+ * grows above that later, because attachments were added to the session, parts have half of the limit for events.
  */
 #include "runtime/trace/ctf.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,12 +90,14 @@ static int uuid_make(uint8_t uuid[16])
 	return 0;
 }
 
-/* Creates and opens a directory. Returns the descriptor or a negative errno, with an error message. */
+/*
+ * Creates and opens a directory. Only its owner can enter it, because arguments can hold secrets of the traced processes. So the files
+ * in it need no mode of their own. Returns the descriptor or a negative errno, with an error message. */
 static int directory_create(const char *path)
 {
 	int err, dir;
 
-	if (mkdir(path, 0755))
+	if (mkdir(path, 0700))
 		return errno == EEXIST
 		               ? error_set(EEXIST,
 		                           "'%s' already exists: a trace creates its own directory; name another one",
@@ -188,6 +193,28 @@ static int trace_begin_part(struct pp_trace *trace)
 
 /* ---- writing ---- */
 
+/* Returns the largest size of a part, with its metadata. */
+static uint64_t trace_part_limit(const struct pp_trace *trace)
+{
+	uint64_t metadata = ctf_metadata_size(trace->metadata), half = trace->max_size / 2;
+
+	return metadata > half ? metadata + half : trace->max_size;
+}
+
+/* Refuses metadata that would leave a part too little room for events. */
+static int trace_check_limit(const struct pp_trace *trace)
+{
+	size_t size;
+	int err = trace->max_size ? ctf_metadata_measure(trace->metadata, &size) : 0;
+
+	if (err || !trace->max_size || size <= trace->max_size / 2)
+		return err;
+	return error_set(EINVAL,
+	                 "each part of the trace describes all probes, which takes %zu KiB, so parts of %" PRIu64
+	                 " KiB would have little room for records; give them %zu KiB or more, or arm fewer probes",
+	                 size / 1024 + 1, trace->max_size / 1024, 2 * (size / 1024 + 1));
+}
+
 /* Begins a new part if the current one has no room for `bytes` more. Writes the metadata if it has changed. */
 static int trace_prepare(struct pp_trace *trace, uint64_t bytes)
 {
@@ -196,7 +223,7 @@ static int trace_prepare(struct pp_trace *trace, uint64_t bytes)
 	if (err)
 		return err;
 	if (trace->max_size && trace->files.size &&
-	    trace->files.size + ctf_metadata_size(trace->metadata) + bytes > trace->max_size) {
+	    trace->files.size + ctf_metadata_size(trace->metadata) + bytes > trace_part_limit(trace)) {
 		err = trace_begin_part(trace);
 		if (err)
 			return err;
@@ -332,6 +359,8 @@ static int ctf_trace_begin(struct pp_trace *trace)
 	for (size_t i = 0; !err && i < session_attachments(session); i++)
 		err = ctf_metadata_add(trace->metadata, session_manifest(session, i),
 		                       session_attachment_id(session, i));
+	if (!err)
+		err = trace_check_limit(trace);
 	if (!err)
 		err = trace_begin_directory(trace);
 	session_totals(session, &recorded, &trace->lost_before);

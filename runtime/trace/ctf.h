@@ -142,8 +142,11 @@ int ctf_metadata_write(struct ctf_metadata *metadata, const char *path, int dir)
 /* Returns whether classes were added since the file was written. */
 bool ctf_metadata_has_changed(const struct ctf_metadata *metadata);
 
-/* Returns the size of the text. */
+/* Returns the size of the text when it was last written. */
 size_t ctf_metadata_size(const struct ctf_metadata *metadata);
+
+/* Computes the size of the text when all its classes have packets of threads. Returns 0 or -ENOMEM. */
+int ctf_metadata_measure(const struct ctf_metadata *metadata, size_t *size);
 
 /*
  * Returns the class of an attachment's point. If the attachment is new, adds it. Returns NULL after an error, which is in

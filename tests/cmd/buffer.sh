@@ -32,10 +32,11 @@ for bad in 1K 63K 2G 0 -1 x 4Mx 99999999999999999999; do
 	expect 2 probe-enable -s "$S" --buffer "$bad" -p "$p" app:tick
 	want_like "--buffer $bad" "*--buffer: invalid size '$bad'*" "$out"
 done
+
 # ---- the agent: for each thread ----
 start q env LD_PRELOAD="$B/lib/libprobepoint-agent.so"
-for size in :10922 64K:2730 100000:5461 1M:20000; do
-	expect 0 probe-enable -q -s "$S" -b agent --record $([ -z "${size%:*}" ] || echo "--buffer=${size%:*}") -p "$q" app:tick
+for size in 256K:10922 64K:2730 100000:5461 1M:20000; do
+	expect 0 probe-enable -q -s "$S" -b agent --record --buffer "${size%:*}" -p "$q" app:tick
 	tell q "tick 20000"
 	want "recorded and lost with the agent's --buffer ${size%:*}" "[${size#*:},$((20000 - ${size#*:}))]" "$(counts)"
 	expect 1 probe-enable -s "$S" -b agent --buffer 32M -p "$q" 'target:*'
@@ -43,6 +44,22 @@ for size in :10922 64K:2730 100000:5461 1M:20000; do
 	expect 0 probe-enable -q -s "$S" -b agent -p "$q" 'target:*'
 	expect 0 probe-disable -q -s "$S"
 done
+
+# By default the first four threads have 4 MiB, and the others 256 KiB.
+$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude -o "$T/sampled" tests/cmd/sampled.c || fail "sampled.c does not build"
+coproc TARGET { exec env LD_PRELOAD="$B/lib/libprobepoint-agent.so" "$T/sampled"; }
+many=$TARGET_PID
+exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
+runs "$many" "$T/sampled"
+expect 0 probe-enable -q -s "$S" -b agent --record -p "$many" sampled:hit
+echo "6 200000" >&"$to"
+read -t 100 -r _ <&"$from" || fail "no reply"
+want "recorded and lost by 6 threads with the default" "[$((4 * 174762 + 2 * 10922)),$((1200000 - 4 * 174762 - 2 * 10922))]" "$(counts)"
+expect 1 probe-enable -s "$S" -b agent --buffer 256K -p "$many" 'sampled:*'
+want_like "a size, after the default" "*session '$S' has buffers of the default size, which applies to the whole session*" "$out"
+expect 0 probe-disable -q -s "$S"
+exec {to}>&- {from}<&-
+
 expect 1 probe-enable -s "$S" -b agent --buffer 128M -p "$q" app:tick
 want_like "too large for the agent" "*the agent's buffers have at most 67108864 bytes for each thread*" "$out"
 tracing "$T/trace" -b agent --buffer 4M --json -p "$q" app:tick

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Stacks in keys equal those that a program logs, with both backends: 8 threads, functions without a frame pointer, stacks
-# deeper than the limit, children that end in every way, exec, libraries that are unloaded, and processes that were killed.
+# deeper than the limit, children that end in every way, exec, libraries that are unloaded, processes that were killed, and
+# frame pointers that are used for something else.
 # Without room, the rest is counted. Frames that cannot be named get no name.
 . tests/lib.sh
 need jq python3
@@ -49,6 +50,8 @@ check_program() {
 	when="8 threads" check
 	say "deep 20 70"
 	when="stacks that are too deep" check
+	say data
+	when="frame pointers that are none" check
 	say "child exit 5"
 	say "child kill 5"
 	say "child exec 5"
@@ -57,7 +60,7 @@ check_program() {
 	want_like "the table says how" "*(stacks by frame pointers)*" "$out"
 	want_like "the table has frames" "*main+0x* ($program)*" "$out"
 	want "JSON: frame 0" "true true true" "$(probe-stat -s "$S" --json | jq -r '.aggregates[0].entries | map(.key[0][0] | select(.file)) |
-		"\(all(.function == "hit" or .function == "bare")) \(all(.address > 0)) \(all(.build_id | length == 40))"')"
+		"\(all(.function | IN("hit", "bare", "misuse"))) \(all(.address > 0)) \(all(.build_id | length == 40))"')"
 	kill -9 "$pid"
 	wait "$pid" 2>/dev/null
 	when="the process was killed" check "${lost-}"

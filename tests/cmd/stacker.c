@@ -7,6 +7,7 @@
  *     handler                  a hit in a signal handler
  *     library PATH NAME        loads a library, makes a hit through its function NAME, and unloads it
  *     child HOW HITS           a child makes hits and ends by exit, kill or exec
+ *     data                     hits in a function that uses the frame pointer for something else: a pointer to two words
  *     exit
  *
  * At each hit it appends a line to LOG: the functions from main or thread_main on, separated by semicolons.
@@ -71,6 +72,25 @@ NOINLINE __attribute__((optimize("omit-frame-pointer"))) void bare(void)
 	nnames--;
 	STAP_PROBE1(stacker, hit, (int)nnames);
 	STAY();
+}
+
+/* The walk goes on at the words, which are a frame if the second one is a return address. */
+NOINLINE __attribute__((optimize("omit-frame-pointer"))) void misuse(const uint64_t *words)
+{
+	names[nnames++] = "misuse";
+	names_log();
+	nnames--;
+#ifdef __x86_64__
+	__asm__ volatile("xchg %%rbp, %0" : "+r"(words) : : "memory");
+	STAP_PROBE1(stacker, hit, 0);
+	__asm__ volatile("xchg %%rbp, %0" : "+r"(words) : : "memory");
+#else
+	register const uint64_t *saved __asm__("x19");
+
+	__asm__ volatile("mov %0, x29; mov x29, %1" : "=&r"(saved) : "r"(words) : "memory");
+	STAP_PROBE1(stacker, hit, 0);
+	__asm__ volatile("mov x29, %0" : : "r"(saved) : "memory");
+#endif
 }
 
 static void step(int depth);
@@ -186,6 +206,39 @@ NOINLINE static void child(const char *how, int hits)
 	waitpid(pid, NULL, 0);
 }
 
+/* Logs the functions whose return addresses can be found. caller: an address in main */
+NOINLINE static void data(uint64_t caller)
+{
+	uint64_t pages[1024] = { 0 }, *edge = (uint64_t *)(((uintptr_t)pages | 4095) + 1 - 8);
+	void *heap = malloc(100);
+	const uint64_t values[] = {
+		1,
+		4096,
+		65535,
+		(uintptr_t)pages,
+		(uintptr_t)&values,
+		(uintptr_t)heap,
+		(uintptr_t)&log_fd,
+		(uintptr_t) "text",
+	};
+
+	names[0] = "data";
+	nnames = 1;
+	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		edge[1] = values[i];
+		misuse(edge);
+	}
+	/* A frame in two pages. */
+	names[0] = "main";
+	names[1] = "data";
+	nnames = 2;
+	edge[1] = caller;
+	misuse(edge);
+	names[1] = "command";
+	STAY();
+	free(heap);
+}
+
 NOINLINE static void command(char *line)
 {
 	char word[4096], name[64];
@@ -200,6 +253,8 @@ NOINLINE static void command(char *line)
 		raise(SIGUSR1);
 	else if (sscanf(line, "library %4095s %63s", word, name) == 2)
 		library(word, name);
+	else if (!strcmp(line, "data\n"))
+		data((uintptr_t)__builtin_return_address(0));
 	else if (sscanf(line, "child %63s %d", name, &a) == 2)
 		child(name, a);
 	else

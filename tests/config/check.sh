@@ -35,6 +35,8 @@ wrong 5:21 "file: '2' is not an absolute path" < <(entry '        file: [ /a, 2 
 wrong 6:17 "budget: invalid budget '5'*" < <(entry $'        file: /a\n        budget: 5')
 wrong 6:17 "buffer: *" < <(entry $'        file: /a\n        buffer: 1')
 wrong 6:23 "min-duration: invalid time 'soon'*" < <(entry $'        file: /a\n        min-duration: soon')
+wrong 6:26 "flight-recorder: *'1K'*" < <(entry $'        file: /a\n        flight-recorder: 1K')
+wrong 4:9 "--overwrite and --flight-recorder cannot be combined" < <(entry $'        file: /a\n        flight-recorder: 1M\n        overwrite: true')
 wrong 6:15 "fast: give true or false" < <(entry $'        file: /a\n        fast: maybe')
 wrong 6:18 "latency: give a list of two probes*" < <(entry $'        file: /a\n        latency: x')
 wrong 6:13 "if: give a text" < <(entry $'        file: /a\n        if: []')
@@ -66,10 +68,32 @@ entry "        file: $T/version.1"$'\n        if: nothing > 1' >"$T/config.yaml"
 expect 3 probe-enable --config "$T/config.yaml" --check
 want_like "an unknown argument" "*$T/config.yaml:4:9: *nothing*" "$out"
 
+# What an agent can arm in no process is refused.
+entry "        file: $T/version.1"$'\n        backend: agent\n        cgroup: /sys' >"$T/config.yaml"
+expect 3 probe-enable --config "$T/config.yaml" --check
+want_like "a control group for the agent" "*$T/config.yaml:4:9: the agent does not support process groups and control groups*refused *0 changes, 1 refused" "$out"
+if [ "$(uname -m)" = x86_64 ]; then
+	cat >"$T/plain.c" <<-'C'
+		int main(void)
+		{
+			__asm__ volatile("990: nop\n.pushsection .note.stapsdt,\"\",\"note\"\n.balign 4\n.4byte 992f-991f,994f-993f,3\n"
+			                 "991: .asciz \"stapsdt\"\n992: .balign 4\n993: .8byte 990b,0,0\n.asciz \"svc\"\n.asciz \"hit\"\n"
+			                 ".asciz \"\"\n994: .balign 4\n.popsection");
+			return 0;
+		}
+	C
+	"$CC" "$T/plain.c" -o "$T/plain" || fail "no program with a plain nop"
+	entry "        file: $T/plain"$'\n        backend: agent' >"$T/config.yaml"
+	expect 3 probe-enable --config "$T/config.yaml" --check
+	want_like "a site for the kernel only" "*$T/config.yaml:4:9: the site is not followed by the 10-byte nop*refused *" "$out"
+	entry "        file: $T/plain"$'\n        backend: kernel' >"$T/config.yaml"
+	expect 0 probe-enable --config "$T/config.yaml" --check
+fi
+
 # A valid file: what would be armed, and nothing is.
 entry "        file: $T/version.1"$'\n        if: arg0 > 0' >"$T/config.yaml"
 expect 0 probe-enable --config "$T/config.yaml" --check
-want_like "the report" "to arm *$S *line 4 *svc:hit *$T/version.1 *build-id $(build_id "$T/version.1" | cut -c 1-12) *1 site*1 change*" "$out"
+want_like "the report" "to arm *$S *line 4 *svc:hit *$T/version.1 *build-id $(build_id "$T/version.1" | cut -c 1-12) *1 site*1 change*not checked: *" "$out"
 want "sessions" "" "$(probe-list --sessions | grep -w "$S")"
 [ "$(id -u)" != 0 ] || in_chroot || for_others
 if [ -d "$T/product" ]; then

@@ -33,6 +33,21 @@ sessions:
 E2
 expect 3 probe-enable --config "$T/config.yaml"
 want_like "a service that does not run" "waiting *service '$S' is not running*" "$out"
+
+# Groups of the name that are not in slices are other units: of a container, or of a user's manager.
+below=$slice/probepoint-$S-below.slice
+at_end "rmdir $below/$S.service $below $slice/$S.scope/$S.service $slice/$S.scope 2>/dev/null"
+mkdir "$slice/$S.scope" "$slice/$S.scope/$S.service" "$below"
+expect 3 probe-enable --config "$T/config.yaml" --check
+want_like "a unit of a container" "waiting *service '$S' is not running*" "$out"
+mkdir "$below/$S.service" "$slice/$S.service"
+expect 3 probe-enable --config "$T/config.yaml" --check
+want_like "two groups" "*$T/config.yaml:4:9: service '$S' has several control groups, '$slice/$S.service' and '$below/$S.service'; *" "$out"
+want_like "two groups" "*refused *$S*" "$out"
+rmdir "$slice/$S.service"
+expect 0 probe-enable --config "$T/config.yaml" --check
+want_like "one group, in a slice below another" "to arm *" "$out"
+rmdir "$below/$S.service" "$below" "$slice/$S.scope/$S.service" "$slice/$S.scope"
 probe-enable --config "$T/config.yaml" --follow >"$T/follow" 2>"$T/follow.err" &
 follower=$!
 restart

@@ -21,6 +21,7 @@
 #include "runtime/fetch/program.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/process.h"
+#include "runtime/request.h"
 #include "runtime/session.h"
 #include "sdt/image.h"
 #include "tests/unit/random.h"
@@ -31,27 +32,30 @@
  */
 void hit_run(const uint64_t registers[16]);
 extern const char hit_here[];
+/* The same with another site, which ends calls that hit_here begins. */
+void hit_end_run(const uint64_t registers[16]);
+extern const char hit_end_here[];
+
+#define HIT_FUNCTION(name, site)                                                               \
+	".globl " name "\n"                                                                    \
+	".type " name ",@function\n" name ":\n"                                                \
+	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"                  \
+	"	mov %rsp, hit_stack(%rip)\n"                                                         \
+	"	mov (%rdi), %rax; mov 8(%rdi), %rcx; mov 16(%rdi), %rdx; mov 24(%rdi), %rbx\n"       \
+	"	mov 32(%rdi), %rsp; mov 40(%rdi), %rbp; mov 48(%rdi), %rsi\n"                        \
+	"	mov 64(%rdi), %r8; mov 72(%rdi), %r9; mov 80(%rdi), %r10; mov 88(%rdi), %r11\n"      \
+	"	mov 96(%rdi), %r12; mov 104(%rdi), %r13; mov 112(%rdi), %r14; mov 120(%rdi), %r15\n" \
+	"	mov 56(%rdi), %rdi\n"                                                                \
+	"	.globl " site "\n" site ":\n"                                                  \
+	"	nop; .byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"                                     \
+	"	mov hit_stack(%rip), %rsp\n"                                                         \
+	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"                        \
+	"	ret\n"                                                                               \
+	"	.size " name ", . - " name "\n"
 
 __asm__(".local hit_stack\n"
         ".comm hit_stack,8,8\n"
-        ".text\n"
-        ".globl hit_run\n"
-        ".type hit_run,@function\n"
-        "hit_run:\n"
-        "	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-        "	mov %rsp, hit_stack(%rip)\n"
-        "	mov (%rdi), %rax; mov 8(%rdi), %rcx; mov 16(%rdi), %rdx; mov 24(%rdi), %rbx\n"
-        "	mov 32(%rdi), %rsp; mov 40(%rdi), %rbp; mov 48(%rdi), %rsi\n"
-        "	mov 64(%rdi), %r8; mov 72(%rdi), %r9; mov 80(%rdi), %r10; mov 88(%rdi), %r11\n"
-        "	mov 96(%rdi), %r12; mov 104(%rdi), %r13; mov 112(%rdi), %r14; mov 120(%rdi), %r15\n"
-        "	mov 56(%rdi), %rdi\n"
-        "	.globl hit_here\n"
-        "hit_here:\n"
-        "	nop; .byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
-        "	mov hit_stack(%rip), %rsp\n"
-        "	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-        "	ret\n"
-        "	.size hit_run, . - hit_run\n");
+        ".text\n" HIT_FUNCTION("hit_run", "hit_here") HIT_FUNCTION("hit_end_run", "hit_end_here"));
 
 /*
  * Returns the address in canonical form: bits 48 to 63 equal bit 47. Some processors (AMD family 26) fault when they
@@ -62,11 +66,18 @@ static inline uint64_t hit_canonical(uint64_t address)
 	return (uint64_t)((int64_t)(address << 16) >> 16);
 }
 
-/* ---- this program as an image, with the one site ---- */
+/* ---- this program as an image, with the two sites ---- */
 
 static struct pp_image *hit_image;
 static struct pp_probe hit_probe;
-static struct pp_site hit_site;
+static struct pp_site hit_site, hit_end_site;
+
+static inline void hit_site_find(struct pp_site *site, const char *symbol)
+{
+	*site = (struct pp_site){ .probe = &hit_probe };
+	ck_assert_msg(!image_symbol(hit_image, symbol, &site->address), "%s", pp_error());
+	ck_assert_msg(!image_offset(hit_image, site->address, &site->offset), "%s", pp_error());
+}
 
 static inline void hit_open(void)
 {
@@ -76,9 +87,8 @@ static inline void hit_open(void)
 	hit_image = image;
 	hit_probe =
 		(struct pp_probe){ .image = image, .provider = "it", .name = "here", .sites = &hit_site, .nsites = 1 };
-	hit_site = (struct pp_site){ .probe = &hit_probe };
-	ck_assert_msg(!image_symbol(image, "hit_here", &hit_site.address), "%s", pp_error());
-	ck_assert_msg(!image_offset(image, hit_site.address, &hit_site.offset), "%s", pp_error());
+	hit_site_find(&hit_site, "hit_here");
+	hit_site_find(&hit_end_site, "hit_end_here");
 }
 
 static int hit_read(void *arg, uint64_t address, void *to, size_t size)
@@ -102,10 +112,10 @@ struct armed {
 };
 
 /* Adds the point of programs[i]. A program with an aggregate has a probe, and therefore a group, of its own. */
-static inline uint32_t add_point(struct manifest_builder *builder, int file, const struct fetch_program *program,
-                                 size_t i)
+static inline uint32_t add_point(struct manifest_builder *builder, int file, const struct pp_site *site,
+                                 const struct fetch_program *program, size_t i)
 {
-	struct manifest_point point = { .offset = hit_site.offset, .pid = getpid(), .link = ~0u };
+	struct manifest_point point = { .offset = site->offset, .pid = getpid(), .link = ~0u, .role = site->role };
 	struct pp_probe probe = hit_probe;
 	int layout = manifest_add_layout(builder, program), index, group;
 	char name[32];
@@ -125,8 +135,10 @@ static inline uint32_t add_point(struct manifest_builder *builder, int file, con
 	return manifest_add_point(builder, &point);
 }
 
-/* Arms the site n times in this process: point i runs programs[i]. cells: room of their aggregates. */
-static inline void arm_aggregates(struct armed *a, const struct fetch_program *programs, size_t n, unsigned cells)
+/* Arms n points in this process: point i runs programs[i] at *sites[i]. cells: room of their aggregates.
+ * maxactive: of calls. */
+static inline void arm_sites(struct armed *a, const struct pp_site *const *sites, const struct fetch_program *programs,
+                             size_t n, unsigned cells, unsigned maxactive)
 {
 	struct arm_point *points = calloc(n, sizeof(*points)), **list = calloc(n, sizeof(*list));
 	pid_t self = getpid();
@@ -142,9 +154,9 @@ static inline void arm_aggregates(struct armed *a, const struct fetch_program *p
 	ck_assert_int_ge(file = manifest_add_file(builder, hit_image), 0);
 	for (size_t i = 0; i < n; i++) {
 		points[i] = (struct arm_point){
-			.image = hit_image, .site = &hit_site, .process = a->process, .program = &programs[i]
+			.image = hit_image, .site = sites[i], .process = a->process, .program = &programs[i]
 		};
-		points[i].point = add_point(builder, file, &programs[i], i);
+		points[i].point = add_point(builder, file, sites[i], &programs[i], i);
 		ck_assert_uint_eq(points[i].point, i);
 		list[i] = &points[i];
 	}
@@ -153,14 +165,26 @@ static inline void arm_aggregates(struct armed *a, const struct fetch_program *p
 	manifest_builder_free(builder);
 	a->attachment = session_add_attachment(a->session, &backend_kernel, 0, manifest, NULL);
 	ck_assert_ptr_nonnull(a->attachment);
-	ck_assert_msg(!backend_kernel.arm(a->session, a->attachment, list, n,
-	                                  &(struct arm_options){ .scope = &scope, .cells = cells }),
-	              "seed %llu: %s", (unsigned long long)seed, pp_error());
+	ck_assert_msg(
+		!backend_kernel.arm(a->session, a->attachment, list, n,
+	                            &(struct arm_options){ .scope = &scope, .cells = cells, .maxactive = maxactive }),
+		"seed %llu: %s", (unsigned long long)seed, pp_error());
 	for (size_t i = 0; i < n; i++)
 		ck_assert_msg(!points[i].error, "point %zu: %s", i, points[i].reason);
 	free(list);
 	free(points);
 	ck_assert_msg(!backend_kernel.reader_open(a->session, &a->reader), "%s", pp_error());
+}
+
+/* Arms the site hit_here n times. */
+static inline void arm_aggregates(struct armed *a, const struct fetch_program *programs, size_t n, unsigned cells)
+{
+	const struct pp_site **sites = malloc(n * sizeof(*sites));
+
+	for (size_t i = 0; i < n; i++)
+		sites[i] = &hit_site;
+	arm_sites(a, sites, programs, n, cells, 0);
+	free(sites);
 }
 
 static inline void arm_programs(struct armed *a, const struct fetch_program *programs, size_t n)

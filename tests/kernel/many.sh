@@ -26,6 +26,8 @@ for multi in yes no; do
 	start_sites three 2
 	expect 0 probe-enable -q --json --record -s $S -p $pid gen:p0
 	want "300 sites armed" '[300,true]' "$(json '.armed[0] | [.sites, .verified]' <<<"$out")"
+	# The operands differ in constants only, so they share a program.
+	[ $multi = no ] || want "BPF programs" 1 "$(ls "/sys/fs/bpf/probepoint/$S" | grep -c '^prog-')"
 	pass_sites
 	want "hits" 600 "$(count $S gen:p0)"
 	want "recorded" 600 "$(count $S gen:p0 recorded)"

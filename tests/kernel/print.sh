@@ -108,6 +108,7 @@ expect 0 probe-trace -q --json -b kernel func:shop::take 'func:shop::large%retur
 want "names of parameters" '["s","c","sql","len","st","argv"] ["x","duration"] ["a"] ["a"]' \
 	"$(jq -sc 'map(.args | keys_unsorted) | [.[0], .[3], .[4], .[5]] | .[]' <<<"$out" | xargs -d '\n')"
 want "names of values of parameters" '{"st":"open"}' "$(head -n 1 <<<"$out" | jq -c .names)"
+want "a string of C++ as a parameter" '"short"' "$(head -n 1 <<<"$out" | jq -c .args.s)"
 want "strings of parameters" '"x"' "$(jq -c 'select(.probe | contains("add(char")) | .args.a' <<<"$out")"
 
 # ---- C++ names ----
@@ -117,6 +118,8 @@ matches() { # PATTERN PROBES...
 }
 matches 'shop::add(int)' shop__add__entry shop__add__return
 matches 'shop::add(const char *)' shop__add_2__entry shop__add_2__return
+matches 'shop::add(int)__entry' shop__add__entry
+matches 'shop::take(const std::string &, shop::cart *, const char *, int, shop::state, char **, double)' shop__take__entry shop__take__return
 matches 't:shop::a?d' shop__add_2__entry shop__add_2__return shop__add__entry shop__add__return
 matches 'shop::t*' shop__take__entry shop__take__return
 matches 'shop::take__entry' shop__take__entry

@@ -10,7 +10,7 @@ need redis-cli redis-benchmark make python3
 debian_source redis
 
 cp -r "$source" "$T/redis" || fail "cannot copy the source"
-make -s -C "$T/redis" -j2 MALLOC=libc BUILD_TLS=no OPTIMIZATION=-O2 REDIS_CFLAGS="-g -fplugin=$PLUGIN -fplugin-arg-probepoint-functions=call,lookupKey*" \
+make -s -C "$T/redis" -j2 MALLOC=libc BUILD_TLS=no OPTIMIZATION=-O2 REDIS_CFLAGS="-g -fno-omit-frame-pointer -fplugin=$PLUGIN -fplugin-arg-probepoint-functions=call,lookupKey*" \
 	redis-server >"$T/log" 2>&1 || { tail -n 5 "$T/log"; fail "redis does not build"; }
 src=$T/redis/src
 "$src/redis-server" --port 0 --unixsocket "$T/socket" --save "" --daemonize no >"$T/server" 2>&1 &
@@ -27,7 +27,8 @@ at_end "kill $load $reading 2>/dev/null"
 mkdir "$T/bin"
 printf '#!/bin/sh\necho %s\n' "$server" >"$T/bin/pidof"
 chmod +x "$T/bin/pidof"
-PATH=$T/bin:$PATH python3 - doc/tutorial.md "${OUTPUT-$T/page}" "$src" <<'END' || fail "a command of the tutorial"
+mkdir "$T/cwd" # where commands of the page write files
+PATH=$T/bin:$PATH python3 - doc/tutorial.md "${OUTPUT-$T/page}" "$src" "$T/cwd" <<'END' || fail "a command of the tutorial"
 import re, shutil, subprocess, sys
 lines, out, i, ran = open(sys.argv[1]).read().split("\n"), [], 0, 0
 needs, text = None, ""
@@ -49,7 +50,7 @@ while i < len(lines):
             if lines[i].startswith("$ "):
                 command = lines[i][2:]
                 out.append(lines[i])
-                done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+                done = subprocess.run(["bash", "-c", command], cwd=sys.argv[4], capture_output=True, text=True, timeout=120)
                 said = (done.stdout + done.stderr).replace(sys.argv[3], "/srv/redis/src")
                 ran += 1
                 if done.returncode not in ((0, 124, 130) if needs else (0,)):
@@ -63,6 +64,6 @@ while i < len(lines):
             sys.exit(f"'{want}' is not in the output:\n{text}")
 open(sys.argv[2], "w").write("\n".join(out))
 print(f"{ran} commands")
-sys.exit(ran < 9)
+sys.exit(ran < 13)
 END
 kill -0 $server || fail "the server has ended: $(tail -n 3 "$T/server")"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Strings that __attribute__((probe_string(POINTER, LENGTH))) gives a length are recorded whole, NUL bytes included, and never
-# read beyond their end: each ends at an unmapped page. In C, in C++ methods, with LTO, by both backends.
+# read beyond their end: each ends at an unmapped page. In C, in C++ methods and templates, with LTO, by both backends.
 . tests/plugin/lib.sh
 need jq
 cat >"$T/q.c" <<'E'
@@ -15,6 +15,10 @@ struct db {
 	void run(const char *sql, size_t len) __attribute__((noinline, probe_string(2, 3)));
 };
 void db::run(const char *sql, size_t len) { calls += len ? sql[0] : 1; }
+template <class T, class N> __attribute__((noinline, probe_string(1, 2))) void generic(T *sql, N len)
+{
+	__asm__ volatile("" : : "r"(sql), "r"(len));
+}
 #endif
 __attribute__((noinline, probe_string(2, 1), probe_string(4, 3))) void query(unsigned len, const void *sql, short n, const unsigned char *key)
 {
@@ -34,6 +38,7 @@ int main(void)
 #ifdef __cplusplus
 	db d = { 0 };
 	d.run(end - 2, 2);
+	generic(end - 2, 2L);
 #endif
 	return 0;
 }
@@ -55,16 +60,18 @@ check() {
 		want "$what, $backend: a long one" "$(head -c 127 /dev/zero | tr '\0' x)" "$(jq -r '.args.sql' <<<"$out" | tail -n 1)"
 		[[ $what != *g++* ]] || want "$what, $backend: a method" '"\nd"' \
 			"$(probe-trace -q --json -b $backend 'q:db__run__entry' -- "$T/q" | jq -c .args.sql)"
+		[[ $what != *g++* ]] || want "$what, $backend: a template" '"\nd"' \
+			"$(probe-trace -q --json -b $backend 'q:generic*__entry' -- "$T/q" | jq -c .args.sql)"
 	done
 }
-probed 'query,db::run' provider=q
+probed 'query,db::run,generic*' provider=q
 for flags in -O0 -O2 "-O2 -flto"; do
 	check "$GCC $flags" "$GCC" $flags "$T/q.c"
 	check "$GXX $flags" "$GXX" $flags -xc++ "$T/q.c"
 done
-# refused TEXT DECLARATION
+# refused TEXT DECLARATION [COMPILER]
 refused() {
-	echo "$2" | "$GCC" "${with[@]}" -xc -c - -o "$T/x.o" 2>"$T/err" && fail "accepted: $2"
+	echo "$2" | "${3-$GCC}" "${with[@]}" -x"$([ $# = 2 ] && echo c || echo c++)" -c - -o "$T/x.o" 2>"$T/err" && fail "accepted: $2"
 	grep -qF "$1" "$T/err" || fail "$2: $(cat "$T/err")"
 }
 refused 'not the number of a parameter' '__attribute__((probe_string(1, 3))) void f(char *s, int n);'
@@ -75,3 +82,7 @@ refused 'cannot be a string' '__attribute__((probe_string(1, 2))) void f(int *s,
 refused 'cannot be a length' '__attribute__((probe_string(1, 2))) void f(char *s, double n);'
 refused 'applies to functions only' '__attribute__((probe_string(1, 2))) int x;'
 refused 'wrong number of arguments' '__attribute__((probe_string(1))) void f(char *s, int n);'
+with=("${with[@]}" -fplugin-arg-probepoint-marked)
+template='template <class T> __attribute__((probe, probe_string(1, 2))) void f(T s, long n) { __asm__ volatile("" : : "r"(s), "r"(n)); }'
+refused 'cannot be a string' "$template void g(double *s) { f(s, 1); }" "$GXX"
+refused 'cannot be a string' "$template void g(long s) { f(s, 1); }" "$GXX"

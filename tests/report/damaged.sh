@@ -74,6 +74,16 @@ trace=$T/trace0
 all=$(babeltrace2 "$trace" | wc -l) size=$(stat -c %s "$trace/stream_0") stream=stream_0
 rm -rf "$T/cut" && cp -r "$trace" "$T/cut"
 
+# Metadata that crashes libbabeltrace2 2.0: a clock without a frequency, and two fields of one name. Later versions may read it.
+for edit in '/freq = /d' 's/^\(\t\ts64 _id;\)$/\1\n\1/'; do
+	sed "$edit" "$trace/metadata" >"$T/cut/metadata"
+	out=$(probe-report --json "$T/cut" 2>&1)
+	status=$?
+	[ $status -lt 4 ] || fail "metadata edited by $edit: status $status: $out"
+	[ $status != 1 ] || want_like "metadata edited by $edit" "cannot read the trace: *" "$(json .error <<<"$out" | tr -d '"')"
+done
+cp "$trace/metadata" "$T/cut/metadata"
+
 # A hole of 8 TiB, and a packet whose size includes it, take neither time nor space.
 cp "$trace/stream_0" "$T/cut/stream_0"
 if truncate -s 8T "$T/cut/stream_0" 2>/dev/null; then

@@ -12,11 +12,16 @@ log, chrome, report, function, *probes = sys.argv[1:]
 calls = [json.loads(line) for line in open(log, encoding="utf-8") if line.startswith("{")]
 calls = {call["id"]: call for call in calls if call["function"] == "real:work"}
 chrome, report = (json.load(open(name, encoding="utf-8")) for name in (chrome, report))
-durations, stack = {}, collections.defaultdict(list)
+durations, measured, stack = {}, {}, collections.defaultdict(list)
 for event in chrome["traceEvents"]:
     args = None
     if event["ph"] == "b":
         args = event["args"]
+        measured[event["id"]] = event["ts"], args["duration"]
+    elif event["ph"] == "e":
+        begin, duration = measured.pop(event["id"])
+        if begin < 0 or round(event["ts"] * 1000) - round(begin * 1000) != duration:
+            sys.exit("drawn from %s to %s us, but it took %d ns" % (begin, event["ts"], duration))
     elif event["ph"] == "B":
         stack[event["tid"]].append(event)
     elif event["ph"] == "E":

@@ -52,6 +52,30 @@ int main(int argc, char **argv)
 }
 C
 expect 0 gcc -O2 -Iinclude "$T/count.c" -o "$T/count"
+# ---- metadata that leaves a part no room for records: refused, before the program runs ----
+
+{
+	echo '#include <sys/probe.h>'
+	echo 'int main(int argc, char **argv) {'
+	for ((i = 0; i < 1200; i++)); do
+		printf 'STAP_PROBE3(app, %0150d%d, argc, argc, argc);\n' 0 $i | sed 's/, 0/, n/'
+	done
+	echo 'return !argv; }'
+} >"$T/many.c"
+expect 0 gcc -O1 -Iinclude "$T/many.c" -o "$T/many"
+expect 125 probe-trace -q -b agent -o "$T/small" --max-size 1M 'app:*' -- "$T/many"
+want_like "parts that are too small" "*each part of the trace describes all probes, which takes * KiB, so parts of 1024 KiB*give them * KiB or more*" "$out"
+[ ! -e "$T/small" ] || fail "a refused trace leaves its directory"
+size=$(sed -nE 's/.*give them ([0-9]+) KiB or more.*/\1/p' <<<"$out")
+expect 0 probe-trace -q -b agent -o "$T/small" --max-size "${size}K" 'app:*' -- "$T/many"
+want "events of a trace that has room" 1200 "$(babeltrace2 "$T/small" | wc -l)"
+
+# ---- modes: other users cannot read arguments, and all files have one mode ----
+
+expect 0 sh -c "umask 000; exec probe-trace -q -b agent -o '$T/modes' app:tick -- '$T/count' 10"
+want "the mode of the trace" 700 "$(stat -c %a "$T/modes")"
+want "modes of files" 644 "$(find "$T/modes" -type f -printf '%m\n' | sort -u | paste -sd,)"
+
 for backend in kernel agent; do
 	[ $backend = agent ] || [ "$(id -u)" = 0 ] || { part_skipped "the kernel backend needs root"; continue; }
 	expect 0 probe-trace -b $backend -o "$T/$backend" --max-size 1M --max-files 2 app:tick -- "$T/count" 250000

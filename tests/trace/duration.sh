@@ -27,3 +27,22 @@ echo "traps $traps ns, an empty call $quick ns, ten of them in a call $outer ns,
 [ "$quick" -ge 1 ] && [ "$quick" -lt $((traps / 3 + 500)) ] || fail "an empty call takes $quick ns"
 [ "$outer" -lt $((10 * (traps * 2 / 3 + 2000))) ] || fail "ten traced empty calls take $outer ns"
 [ "$spin" -gt $((truth * 7 / 10)) ] && [ "$spin" -lt $((truth * 3 + traps)) ] || fail "a loop of $truth ns takes $spin ns"
+
+# ---- calls that began before their begin was armed: at most one for each thread, however long it takes to arm both ----
+cat >"$T/loop.c" <<'E2'
+#include <sys/sdt.h>
+int main(void)
+{
+	for (;;) {
+		STAP_PROBE(loop, begin);
+		STAP_PROBE(loop, end);
+	}
+}
+E2
+"$CC" -O1 -Iinclude "$T/loop.c" -o "$T/loop" || fail "no loop"
+"$T/loop" &
+at_end "probe-disable -q -s $S"
+expect 0 probe-enable -q -b kernel -s "$S" -p $! --latency loop:begin loop:end
+until [ "$(probe-stat --json -s "$S" | jq '.probes[0].hits')" -gt 0 ]; do sleep 0.05; done
+expect 0 probe-stat --json -s "$S"
+want "at most one unmatched end" "true" "$(json '.probes[0].unmatched <= 1' <<<"$out")"

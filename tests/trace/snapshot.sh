@@ -51,6 +51,8 @@ of_backend() {
 	n=$(wc -l <"$T/one")
 	[ "$n" -gt 4000 ] && [ "$n" -lt 30000 ] || fail "$b: 1 MiB has $n records"
 	want "$b: overwritten" $(($(counted recorded) - n)) "$(counted overwritten)"
+	want "$b: overwritten, as a metric" "$(counted overwritten)" \
+		"$(probe-stat --openmetrics -s $S | awk '/^probepoint_overwritten_hits\{/ && /recorder:hit/ { n += $NF } END { print n + 0 }')"
 	before=$(probe-stat --json -s $S | jq .flight_recorder.held)
 	[ "$before" -ge $((1 << 19)) ] && [ "$before" -lt $((16 << 20)) ] || fail "$b: it holds $before bytes"
 	expect 0 probe-trace --snapshot -s $S -n 5

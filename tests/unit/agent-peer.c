@@ -98,6 +98,7 @@ static void shm_new(const char *session)
 		.counts_in_ring = COUNTS_IN_RING,
 		.data_in_ring = DATA_IN_RING,
 		.ring_size = AGENT_RING_SIZE,
+		.nlarge = NRINGS,
 		.overflow_at = OVERFLOW_AT,
 		.nused = NSLOTS,
 	};

@@ -24,6 +24,9 @@ START_TEST(probes)
 		{ "shop::Cart::add_2", "shop__Cart__add_2__entry", 1 },
 		{ "shop::Cart::add_2", "shop__Cart__add__entry", 0 },
 		{ "shop::Cart::add(int)", "shop__Cart__add__entry", 1 }, /* parameters are ignored */
+		{ "shop::Cart::add(int)__entry", "shop__Cart__add_2__entry", 1 },
+		{ "shop::Cart::add(int)__entry", "shop__Cart__add_2__return", 0 },
+		{ "shop::Cart::operator()(int)__return", "shop__Cart__operator_call__return", 1 },
 		{ "shop::Cart::~Cart", "shop__Cart_dtor__entry", 1 },
 		{ "shop::Cart::operator==", "shop__Cart__operator_equal__entry", 1 },
 		{ "shop::Cart::operator()", "shop__Cart__operator_call__entry", 1 },
@@ -41,6 +44,8 @@ START_TEST(probes)
 		              cases[i].pattern, cases[i].name);
 }
 END_TEST
+
+#define STRING "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >"
 
 START_TEST(demangled)
 {
@@ -71,6 +76,24 @@ START_TEST(demangled)
 		{ "shop::(anonymous namespace)::hidden", "shop::(anonymous namespace)::hidden(int)", 1 },
 		{ "shop::f(void (*)(int))", "shop::f(void (*)(int))", 1 },
 		{ "main", "main", 1 },
+		{ "shop::add(int)__entry", "shop::add(int)", 1 },
+		{ "shop::add(int) const__return", "shop::add(int) const", 1 },
+		{ "shop::add(const std::string &, double)", "shop::add(" STRING " const&, double)", 1 },
+		{ "shop::add(std::string const&,double)", "shop::add(" STRING " const&, double)", 1 },
+		{ "shop::add(" STRING " const&, double)", "shop::add(" STRING " const&, double)", 1 },
+		{ "shop::add(std::string)", "shop::add(std::string)", 1 }, /* of the ABI before GCC 5 */
+		{ "shop::add(std::string)", "shop::add(std::basic_string<wchar_t, std::char_traits<wchar_t> >)", 0 },
+		{ "shop::add(std::string_view, int)",
+		  "shop::add(std::basic_string_view<char, std::char_traits<char> >, int)", 1 },
+		{ "shop::add(const std::vector<const char *> &)",
+		  "shop::add(std::vector<char const*, std::allocator<char const*> > const&)", 1 },
+		{ "shop::add(std::map<int, std::string> *)",
+		  "shop::add(std::map<int, " STRING ", std::less<int>, std::allocator<std::pair<int const, " STRING
+		  " > > >*)",
+		  1 },
+		{ "shop::add(std::unique_ptr<shop::Db>)",
+		  "shop::add(std::unique_ptr<shop::Db, std::default_delete<shop::Db> >)", 1 },
+		{ "shop::add(std::vector<int>)", "shop::add(std::vector<long, std::allocator<long> >)", 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random fetch programs, with and without predicates. The kernel runs them as BPF, and the reference interpreter runs
- * them, at the same hits of this program. Both must accept the same hits and produce identical records.
+ * them, at the same hits of this program. Both must accept the same hits and produce identical records. So must the ends of
+ * calls, whose begins a model keeps. Half of the programs differ from another one in constants only, because the kernel
+ * backend emits their code only once.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 
+#include "base/clock.h"
 #include "runtime/fetch/filter.h"
 #include "runtime/kernel/emitter.h"
 #include "runtime/kernel/link.h"
@@ -17,20 +21,26 @@
 #include "tests/unit/interpreter.h"
 #include "tests/unit/programs.h"
 #include "tests/unit/expressions.h"
+#include "tests/unit/rate.h"
 
 #define PROGRAMS 60
 #define HITS 6
 
-/* Makes a program that stays valid when the maker makes another one. */
+/* Copies what the program refers to, so that it stays valid when the maker makes another one. */
+static void program_keep(const struct maker *m, struct fetch_program *program)
+{
+	program->steps = malloc((m->p.nsteps + 1) * sizeof(*m->steps));
+	memcpy(program->steps, m->steps, m->p.nsteps * sizeof(*m->steps));
+	program->literals = malloc(sizeof(m->literals));
+	memcpy(program->literals, m->literals, sizeof(m->literals));
+}
+
 static void make(struct maker *m, struct fetch_program *program)
 {
 	uint8_t depths[2048];
 
 	make_program(m, program, depths);
-	program->steps = malloc((m->p.nsteps + 1) * sizeof(*m->steps));
-	memcpy(program->steps, m->steps, m->p.nsteps * sizeof(*m->steps));
-	program->literals = malloc(sizeof(m->literals));
-	memcpy(program->literals, m->literals, sizeof(m->literals));
+	program_keep(m, program);
 }
 
 static union {
@@ -139,7 +149,10 @@ START_TEST(as_interpreted)
 	map_memory();
 	for (int round = 0; round < rounds; round++) {
 		for (int i = 0; i < PROGRAMS; i++)
-			make(&maker, &programs[i]);
+			if (i && below(2))
+				make_alike(&programs[below(i)], &programs[i]);
+			else
+				make(&maker, &programs[i]);
 		one_round(programs, &recorded);
 	}
 	check_recorded(recorded, (long)rounds * PROGRAMS * HITS, (long)rounds * PROGRAMS * HITS / 8);
@@ -228,6 +241,356 @@ START_TEST(ends_of_strings)
 }
 END_TEST
 
+/* ---- calls ---- */
+
+#define CALLS 9      /* armed at a time */
+#define CALL_HITS 24 /* of begins and ends */
+
+/* A call in flight, as the model sees it. */
+struct flying {
+	uint64_t place; /* the stack pointer or the key */
+	uint64_t entry[FETCH_ENTRY_MAX];
+	uint32_t faults;
+};
+
+/*
+ * The begin and the end of a call, armed in a session of their own, and a model of the calls in flight that follows the
+ * rules of emit-calls.c for one thread.
+ */
+struct call_test {
+	struct fetch_program programs[2]; /* of the begin and of the end */
+	struct armed armed;
+	struct flying flying[CALL_HITS];
+	unsigned nflying;
+	uint64_t passed;
+	struct pp_counts begins, ends; /* expected */
+};
+
+static const struct pp_site *const call_sites[2] = { &hit_site, &hit_end_site };
+static struct maker begin_maker, end_maker;
+
+/* Such a program has scratch memory of its own, where call_duration() does not look. */
+static bool has_long_string(const struct fetch_program *p)
+{
+	for (size_t i = 0; i < p->nsteps; i++)
+		if ((p->steps[i].op == FETCH_STRING || p->steps[i].op == FETCH_STRINGN) &&
+		    p->steps[i].value > RECORD_STRING_DEFAULT)
+			return true;
+	return false;
+}
+
+static void call_make(struct call_test *t, enum site_match match, unsigned every)
+{
+	static uint8_t depths[2048];
+
+	*t = (struct call_test){ 0 };
+	make_begin(&begin_maker, &t->programs[0], depths, match);
+	nentries = t->programs[0].nargs;
+	do {
+		make_end(&end_maker, &t->programs[1], depths, &t->programs[0]);
+	} while (has_long_string(&t->programs[1]));
+	nentries = FETCH_ENTRY_MAX;
+	for (int i = 0; i < 2; i++) {
+		const struct maker *m = i ? &end_maker : &begin_maker;
+
+		program_keep(m, &t->programs[i]);
+		t->programs[i].sample.every = every;
+	}
+	arm_sites(&t->armed, call_sites, t->programs, 2, AGG_CELLS_DEFAULT, CALL_HITS);
+	kernel_of(t->armed.session)->config->record_until = ~0ull; /* arming takes longer than a reader keeps it up */
+}
+
+static void call_release(struct call_test *t)
+{
+	disarm_programs(&t->armed);
+	fetch_release(&t->programs[0]);
+	fetch_release(&t->programs[1]);
+}
+
+/* Removes the calls from number i on, counted from the outermost one. */
+static void call_abandon(struct call_test *t, unsigned i)
+{
+	t->begins.abandoned += t->nflying - i;
+	t->nflying = i;
+}
+
+/* The begin in the model. machine is that of the hit. */
+static void call_begin(struct call_test *t, struct fetch_machine *machine)
+{
+	const struct fetch_program *p = &t->programs[0];
+	struct flying call = { .place = machine->registers[4] };
+	unsigned i = t->nflying;
+
+	t->begins.entries++;
+	fetch_run(p, machine, &wanted[0].record);
+	if (p->match == MATCH_KEY && fetch_run_key(p, machine, &call.place)) {
+		t->begins.missed++;
+		return;
+	}
+	memcpy(call.entry, wanted[0].record.value, 8 * p->nargs);
+	call.faults = wanted[0].record.faults;
+	switch (p->match) {
+	case MATCH_FRAME:
+		while (i && t->flying[i - 1].place <= call.place)
+			i--;
+		call_abandon(t, i);
+		break;
+	case MATCH_KEY:
+		for (i = 0; i < t->nflying; i++)
+			if (t->flying[i].place == call.place) {
+				t->flying[i] = call;
+				t->begins.abandoned++;
+				return;
+			}
+		break;
+	default: break;
+	}
+	t->flying[t->nflying++] = call;
+}
+
+/* Returns the number of the call that ends, or -1. */
+static int call_ended(struct call_test *t, const struct fetch_machine *machine)
+{
+	const struct fetch_program *p = &t->programs[1];
+	unsigned i = t->nflying;
+	uint64_t key;
+
+	switch (p->match) {
+	case MATCH_FRAME:
+		while (i && t->flying[i - 1].place < machine->registers[4])
+			i--;
+		call_abandon(t, i);
+		return (int)i - 1;
+	case MATCH_KEY:
+		if (fetch_run_key(p, machine, &key))
+			return -1;
+		for (i = 0; i < t->nflying; i++)
+			if (t->flying[i].place == key)
+				return i;
+		return -1;
+	default: return (int)i - 1;
+	}
+}
+
+/* Returns the duration that the program computed for the last call of this thread that ended. */
+static uint64_t call_duration(const struct call_test *t)
+{
+	static union {
+		struct kernel_frames frames;
+		char room[1 << 16];
+	} storage;
+	const struct kernel_attachment *s = t->armed.attachment->state;
+	const bool has_key = t->programs[1].match == MATCH_KEY;
+	const struct kernel_frames *frames = &storage.frames;
+	int self = pidfd_open(getpid(), 0);
+	uint64_t at;
+
+	ck_assert_int_ge(self, 0);
+	ck_assert(!bpf_map_lookup_elem(has_key ? s->session->scratch_fd : s->returns.frames, &self, &storage));
+	close(self);
+	if (has_key)
+		return ((const struct kernel_frame *)(storage.room + SCRATCH_CALL))->time;
+	at = frames->depth;
+	if (t->programs[1].match == MATCH_THREAD)
+		at = (frames->base + at) % s->returns.depth;
+	return frames->frames[at].time;
+}
+
+static void call_fail(const struct call_test *t, const struct record *record, const char *what)
+{
+	show(&t->programs[0], registers);
+	show(&t->programs[1], registers);
+	show_record("interpreter", &wanted[0].record);
+	if (record)
+		show_record("kernel", record);
+	ck_abort_msg("seed %llu: a call of match %d differs: %s", (unsigned long long)seed, t->programs[1].match, what);
+}
+
+/* The end in the model, after the hit, whose record is compared. since: ns, before the first begin. */
+static void call_end(struct call_test *t, struct fetch_machine *machine, uint64_t since)
+{
+	const struct fetch_program *p = &t->programs[1];
+	int i = call_ended(t, machine), result = 0;
+	const struct record_thread *thread;
+	const struct record *record = NULL;
+	size_t size;
+
+	if (i < 0) {
+		t->ends.unmatched++;
+	} else {
+		memcpy(machine->entry, t->flying[i].entry, sizeof(machine->entry));
+		machine->entry_faults = t->flying[i].faults;
+		machine->duration = call_duration(t);
+		machine->passed = &t->passed;
+		if (!machine->duration || machine->duration > clock_ns() - since)
+			call_fail(t, NULL, "the duration, if the kernel has found the call at all");
+		memmove(&t->flying[i], &t->flying[i + 1], (t->nflying - i - 1) * sizeof(t->flying[0]));
+		t->nflying--;
+		result = fetch_run(p, machine, &wanted[0].record);
+		t->ends.hits++;
+		t->ends.recorded += result > 0;
+		t->ends.filtered += !result;
+		t->ends.unsampled += result < 0;
+	}
+	if (backend_kernel.reader_next(t->armed.reader, &thread, &record, &size) <= 0)
+		record = NULL;
+	if (!record != !(result > 0))
+		call_fail(t, record, record ? "the kernel records it" : "the kernel does not record it");
+	if (record && (record->point != 1 || record_words(record) != record_words(&wanted[0].record) ||
+	               record->faults != wanted[0].record.faults ||
+	               memcmp(record->value, wanted[0].record.value, 8 * record_words(record) - sizeof(*record))))
+		call_fail(t, record, "the records");
+}
+
+static void call_check_counts(struct call_test *t)
+{
+	struct pp_counts got;
+
+	t->begins.under_way = t->nflying;
+	backend_kernel.counts(t->armed.attachment, 0, &got);
+	t->begins.recorded = got.recorded;
+	if (memcmp(&got, &t->begins, sizeof(got))) {
+		fprintf(stderr, "entries %lu missed %lu under way %lu abandoned %lu; expected %lu %lu %lu %lu\n",
+		        (long)got.entries, (long)got.missed, (long)got.under_way, (long)got.abandoned,
+		        (long)t->begins.entries, (long)t->begins.missed, (long)t->begins.under_way,
+		        (long)t->begins.abandoned);
+		call_fail(t, NULL, "the counts of the begin");
+	}
+	backend_kernel.counts(t->armed.attachment, 1, &got);
+	if (memcmp(&got, &t->ends, sizeof(got)))
+		call_fail(t, NULL, "the counts of the end");
+}
+
+/* A hit of all begins or of all ends. */
+static void calls_hit(struct call_test *tests, uint64_t since)
+{
+	struct fetch_machine machine = { .registers = registers, .read = hit_read, .pid = getpid(), .tid = getpid() };
+	const bool begins = below(7) < 4;
+	char comm[16];
+
+	strcpy(comm, words[below(9)]);
+	prctl(PR_SET_NAME, comm);
+	machine.comm = comm;
+	if (!below(4))
+		fill(memory, 2 * PAGE);
+	if (!below(3))
+		new_registers();
+	registers[4] = (uint64_t)memory + 8 * below(4);
+	registers[16] = (uint64_t)(begins ? hit_here : hit_end_here);
+	if (begins)
+		hit_run(registers);
+	else
+		hit_end_run(registers);
+	for (int i = 0; i < CALLS; i++) {
+		if (begins)
+			call_begin(&tests[i], &machine);
+		else
+			call_end(&tests[i], &machine, since);
+	}
+}
+
+START_TEST(calls_as_interpreted)
+{
+	static const enum site_match matches[] = { MATCH_FRAME, MATCH_THREAD, MATCH_KEY };
+	static struct call_test tests[CALLS];
+	int rounds = rounds_of(4, 1, 400);
+	long recorded = 0, all = 0;
+
+	stay_on_this_cpu();
+	hit_open();
+	hit_site.role = SITE_CALL;
+	hit_end_site.role = SITE_LEAVE;
+	map_memory();
+	for (int round = 0; round < rounds; round++) {
+		unsigned every = below(2) ? 0 : 1 + below(4);
+		uint64_t since = clock_ns();
+
+		fill(memory, 2 * PAGE);
+		new_registers();
+		for (int i = 0; i < CALLS; i++)
+			call_make(&tests[i], matches[i % 3], every);
+		for (int hit = 0; hit < CALL_HITS; hit++)
+			calls_hit(tests, since);
+		for (int i = 0; i < CALLS; i++) {
+			call_check_counts(&tests[i]);
+			recorded += tests[i].ends.recorded;
+			all += tests[i].begins.entries;
+			call_release(&tests[i]);
+		}
+	}
+	check_recorded(recorded, all, all / 50);
+}
+END_TEST
+
+/* ---- rates ---- */
+
+/* Waits, hits, and compares with the model. */
+static void rate_hit(struct rate_model *m, struct armed *a, const struct pp_counts *before)
+{
+	uint64_t from = clock_ns(), to = from + rate_pause(m, 300000);
+	struct pp_counts after;
+
+	while (from < to)
+		from = clock_ns();
+	hit_run(registers);
+	to = clock_ns();
+	backend_kernel.counts(a->attachment, 0, &after);
+	ck_assert_uint_eq(after.hits, before->hits + 1);
+	ck_assert_uint_eq(after.recorded + after.unsampled, after.hits);
+	rate_check(m, (int64_t)from, (int64_t)to, after.recorded > before->recorded);
+}
+
+/* The kernel lets as many hits pass as the model, of those that are chosen by --every. */
+START_TEST(rates_as_modelled)
+{
+	struct fetch_step steps[] = { { FETCH_REG, 7, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	int rounds = rounds_of(8, 2, 300);
+	long npassed = 0, nstopped = 0, nunknown = 0;
+
+	stay_on_this_cpu();
+	hit_open();
+	map_memory();
+	new_registers();
+	for (int round = 0; round < rounds; round++) {
+		const uint32_t rate = 1 + below(1u << below(20));
+		const int64_t interval = 1000000000 / rate, tenth = 100000000;
+		struct rate_model m = { .interval = interval, .room = tenth > interval ? tenth - interval : 0 };
+		struct fetch_program program = { .steps = steps,
+			                         .nsteps = 2,
+			                         .nargs = 1,
+			                         .kind = { PP_UNSIGNED },
+			                         .size = { 8 },
+			                         .sample.rate = rate };
+		const unsigned hits = 100 + below(700);
+		struct armed a;
+
+		program.sample.every = below(2) ? 0 : 1 + below(3);
+		arm_programs(&a, &program, 1);
+		kernel_of(a.session)->config->record_until = ~0ull;
+		for (unsigned hit = 1; hit <= hits; hit++) {
+			struct pp_counts before, after;
+
+			backend_kernel.counts(a.attachment, 0, &before);
+			if (program.sample.every > 1 && hit % program.sample.every) {
+				hit_run(registers);
+				backend_kernel.counts(a.attachment, 0, &after);
+				ck_assert_uint_eq(after.unsampled, before.unsampled + 1);
+				continue;
+			}
+			rate_hit(&m, &a, &before);
+		}
+		npassed += m.npassed;
+		nstopped += m.nstopped;
+		nunknown += m.nunknown;
+		disarm_programs(&a);
+	}
+	fprintf(stderr, "%ld hits passed, %ld were stopped, and %ld were too close to tell\n", npassed, nstopped,
+	        nunknown);
+	ck_assert_int_gt(npassed, 0);
+	ck_assert_int_gt(nstopped, 0);
+}
+END_TEST
+
 /* ---- the stack, as the verifier measures it ---- */
 
 static int stack_of(enum bpf_prog_type prog_type, const struct emitted *emitted, struct bpf_prog_load_opts *opts)
@@ -251,10 +614,13 @@ static void check_role(const struct emit_maps *maps, const struct fetch_program 
 {
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
 	            .expected_attach_type = link_multi_supported() ? UPROBE_MULTI_ATTACH_TYPE : 0);
+	struct emit_specs specs;
 	struct emitted emitted;
 	int depth;
 
-	ck_assert_msg(!emit_program(programs, n, maps, 0, 1, &emitted), "%s", pp_error());
+	ck_assert_msg(!emit_specs_open(&specs, programs, n), "%s", pp_error());
+	ck_assert_msg(!emit_program(&specs, maps, 0, 1, &emitted), "%s", pp_error());
+	emit_specs_close(&specs);
 	ck_assert_msg(!emit_check_stack(emitted.insns, emitted.ninsns), "%s", pp_error());
 	depth = stack_of(BPF_PROG_TYPE_KPROBE, &emitted, &opts);
 	ck_assert_msg(depth > 0 && depth <= 48, "seed %llu: %d bytes of stack", (unsigned long long)seed, depth);
@@ -400,6 +766,8 @@ int main(void)
 	tcase_set_timeout(tc, 3600);
 	tcase_add_test(tc, as_interpreted);
 	tcase_add_test(tc, fields_as_interpreted);
+	tcase_add_test(tc, calls_as_interpreted);
+	tcase_add_test(tc, rates_as_modelled);
 	tcase_add_test(tc, ends_of_strings);
 	tcase_add_test(tc, stack);
 	tcase_add_test(tc, too_much_stack);

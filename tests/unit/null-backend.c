@@ -83,7 +83,7 @@ static int null_reader_open(struct pp_session *session, void **reader)
 const struct backend backend_null = {
 	.name = "null", .open = null_open, .close = null_close, .lock = backend_needs_no_lock,
 	.unlock = backend_needs_no_unlock, .remove = null_remove, .names = null_names,
-	.permitted = backend_always_permitted, .usable = null_usable, .takes = backend_takes_all,
+	.permitted = backend_always_permitted, .usable = null_usable, .foresee = backend_foresees_nothing, .takes = backend_takes_all,
 	.semaphore_key = backend_semaphore_offset, .check = backend_checks_nothing, .arm = null_arm,
 	.readback = null_readback, .verify = null_readback, .disarm = null_disarm, .release = backend_releases_nothing,
 	.hold = backend_holds_nothing, .cost = backend_cost_unknown, .trap_ns = backend_trap_is_cheap,

@@ -26,8 +26,9 @@ struct maker {
 
 /* Whether programs may have aggregates and use FETCH_CPU. */
 static bool makes_aggregates;
-/* Whether programs are those of ends of calls. */
+/* Whether programs are those of ends of calls, and how many arguments of the begin they use. */
 static bool makes_ends;
+static unsigned nentries = FETCH_ENTRY_MAX;
 
 static uint64_t some_address(void);
 /* Pushes a register whose value may be one of these addresses, or close to one. */
@@ -159,7 +160,10 @@ static void comparison(struct maker *m)
 static void leaf(struct maker *m)
 {
 	if (makes_ends && !below(4)) {
-		step(m, below(4) ? FETCH_ENTRY : FETCH_DURATION, below(FETCH_ENTRY_MAX), 0, 0, 0);
+		if (nentries && below(4))
+			step(m, FETCH_ENTRY, below(nentries), 0, 0, 0);
+		else
+			step(m, FETCH_DURATION, 0, 0, 0, 0);
 		return;
 	}
 	switch (below(m->predicate ? 7 : 5)) {
@@ -331,6 +335,102 @@ static inline void make_program(struct maker *m, struct fetch_program *program, 
 		}
 	}
 	program_finish(m, program, depths);
+}
+
+static inline void *copy_of(const void *from, size_t size)
+{
+	void *copy = malloc(size + 1);
+
+	ck_assert_ptr_nonnull(copy);
+	return memcpy(copy, from ? from : "", from ? size : 0);
+}
+
+/*
+ * Returns another constant for step i. Addresses stay in known memory, because the interpreter cannot read some mappings
+ * that the kernel can, such as [vvar].
+ */
+static int64_t other_constant(const struct fetch_program *p, size_t i)
+{
+	uint8_t next = i + 1 < p->nsteps ? p->steps[i + 1].op : FETCH_OPCODES;
+	int64_t value = p->steps[i].value;
+
+	if (next == FETCH_ADD)
+		return value + (int64_t)below(32);
+	if (next == FETCH_LOAD || next == FETCH_STRING || value >> 32 == (int64_t)(some_address() >> 32))
+		return (int64_t)some_address();
+	return (int64_t)interesting();
+}
+
+/* Makes a program of the same shape, with other constants. It has steps and literals of its own. */
+static inline void make_alike(const struct fetch_program *from, struct fetch_program *program)
+{
+	*program = *from;
+	program->steps = copy_of(from->steps, from->nsteps * sizeof(*from->steps));
+	program->literals = copy_of(from->literals, from->nliterals * sizeof(*from->literals));
+	if (from->aggregate) {
+		program->aggregate = copy_of(from->aggregate, sizeof(*from->aggregate));
+		program->aggregate->text = from->aggregate->text ? strdup(from->aggregate->text) : NULL;
+	}
+	for (size_t i = 0; i < program->nsteps; i++)
+		if (program->steps[i].op == FETCH_IMM && below(3))
+			program->steps[i].value = other_constant(from, i);
+	ck_assert_int_eq(fetch_compare_shape(from, program), 0);
+}
+
+/* ---- calls ---- */
+
+/* Appends a key: a value or the hash of a string. */
+static void make_key(struct maker *m)
+{
+	size_t from = m->p.nsteps;
+
+	m->predicate = false;
+	m->budget = below(4);
+	if (below(2)) {
+		address_expression(m);
+		step(m, FETCH_HASH, 0, 0, 0, 0);
+	} else {
+		expression(m);
+	}
+	m->p.nkey = m->p.nsteps - from;
+}
+
+/* Makes the program of a begin, which keeps up to FETCH_ENTRY_MAX integers. */
+static inline void make_begin(struct maker *m, struct fetch_program *begin, uint8_t *depths, enum site_match match)
+{
+	memset(m, 0, sizeof(*m));
+	m->p.role = SITE_CALL;
+	m->p.match = match;
+	m->p.nargs = below(FETCH_ENTRY_MAX + 1);
+	for (size_t i = 0; i < m->p.nargs; i++) {
+		m->budget = below(4);
+		expression(m);
+		step(m, FETCH_ARG, i, 0, 0, 0);
+		m->p.kind[i] = PP_UNSIGNED;
+		m->p.size[i] = 8;
+	}
+	if (match == MATCH_KEY)
+		make_key(m);
+	program_finish(m, begin, depths);
+}
+
+/* Makes the program of its end, mostly with an equal key. */
+static inline void make_end(struct maker *m, struct fetch_program *end, uint8_t *depths,
+                            const struct fetch_program *begin)
+{
+	makes_ends = true;
+	make_program(m, end, depths);
+	makes_ends = false;
+	m->p.match = begin->match;
+	if (begin->nkey && !below(8)) {
+		make_key(m);
+	} else if (begin->nkey) {
+		m->p.nkey = begin->nkey;
+		memcpy(m->steps + m->p.nsteps, begin->steps + begin->nsteps - begin->nkey,
+		       begin->nkey * sizeof(*m->steps));
+		m->p.nsteps += m->p.nkey;
+	}
+	program_finish(m, end, depths);
 }
 
 /* ---- what differs ---- */

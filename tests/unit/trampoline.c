@@ -32,6 +32,7 @@
 #include "tests/unit/cells.h"
 #include "tests/unit/interpreter.h"
 #include "tests/unit/programs.h"
+#include "tests/unit/rate.h"
 
 #define PAGE 4096
 #define TEST_STACK (6 * PAGE)
@@ -115,6 +116,8 @@ static void set_up_shm(void)
 		((struct agent_ring *)((char *)ring + i * RING_STRIDE))->limit = AGENT_RING_SIZE;
 	agent.shms[3].at = shm;
 	agent.shms[3].ring_size = AGENT_RING_SIZE;
+	agent.shms[3].nlarge = AGENT_RINGS;
+	agent_thread.mask[3] = AGENT_RING_SIZE - 8;
 	agent.shms[3].nrings = AGENT_RINGS;
 }
 
@@ -374,18 +377,22 @@ static size_t trampoline_ready(size_t size)
 	return size;
 }
 
+static size_t make_consumer(const struct trampoline_consumer *consumer)
+{
+	return trampoline_ready(trampoline_compile(
+		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, consumer, 1,
+		&image, (struct trampoline_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
+}
+
 static size_t make_trampoline(const struct interned_program *program, uint32_t slot)
 {
 	struct trampoline_consumer consumer = { .program = program,
 		                                .shm = shm,
 		                                .index = 3,
-		                                .ring_size = AGENT_RING_SIZE,
 		                                .slot = slot,
 		                                .group = program->fetch.naggregate ? &group : NULL };
 
-	return trampoline_ready(trampoline_compile(
-		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
-		&image, (struct trampoline_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
+	return make_consumer(&consumer);
 }
 
 /* Lets the program choose hits, and begins to count those of the slot. */
@@ -430,6 +437,82 @@ START_TEST(trampolines_record_what_the_interpreter_does)
 }
 END_TEST
 
+/* ---- rates ---- */
+
+#define RATE_SLOT 13
+#define TICKS_APART 1000 /* the CPU may read its counter earlier or later than in the program's order */
+
+static void rate_hit(struct rate_model *m, const struct interned_program *program, unsigned hit)
+{
+	const unsigned every = program->fetch.sample.every;
+	const struct agent_count before = *counts_of(RATE_SLOT);
+	const struct agent_count *after = counts_of(RATE_SLOT);
+	int64_t from = cpu_ticks(), to = from + rate_pause(m, 300000);
+
+	while (from < to)
+		from = cpu_ticks();
+	memcpy(memory_before, memory, sizeof(memory_before));
+	memcpy(stack_before, stack, sizeof(stack_before));
+	from = cpu_ticks();
+	trampoline_run();
+	to = cpu_ticks();
+	check_unchanged(&program->fetch);
+	ck_assert_uint_eq(after->recorded + after->unsampled, before.recorded + before.unsampled + 1);
+	if (every > 1 && hit % every)
+		ck_assert_uint_eq(after->unsampled, before.unsampled + 1);
+	else
+		rate_check(m, from - TICKS_APART, to + TICKS_APART, after->recorded > before.recorded);
+	if (ring->head > ring->limit - 64) {
+		memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE);
+		ring->limit = ring->head + AGENT_RING_SIZE;
+	}
+}
+
+/* Trampolines let as many hits pass as the model, of those that are chosen by --every. */
+START_TEST(rates_are_what_the_model_lets_pass)
+{
+	struct fetch_step steps[] = { { FETCH_REG, 7, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	uint8_t depths[3] = { 0, 1, 0 };
+	int rounds = rounds_of(300, 20, 20000);
+	long npassed = 0, nstopped = 0, nunknown = 0;
+
+	set_up();
+	agent.has_ticks = true;
+	shm->record_until = AGENT_RECORD_ALWAYS;
+	new_stack();
+	new_inputs();
+	for (int round = 0; round < rounds; round++) {
+		const int64_t interval = 1 + below(1u << below(30));
+		struct rate_model m = { .interval = interval, .room = below(3) ? interval * below(300) : 0 };
+		struct hit_bucket bucket = { .interval = m.interval, .tolerance = m.room };
+		struct interned_program program = {
+			.fetch = { .steps = steps,
+			           .nsteps = 2,
+			           .nargs = 1,
+			           .kind = { PP_UNSIGNED },
+			           .size = { 8 },
+			           .sample = { .every = below(2) ? 0 : 1 + below(3), .rate = 1 } },
+			.depths = depths,
+		};
+		struct trampoline_consumer consumer = {
+			.program = &program, .shm = shm, .index = 3, .slot = RATE_SLOT, .bucket = &bucket
+		};
+
+		memset((struct agent_count *)counts_of(RATE_SLOT), 0, sizeof(struct agent_count));
+		ck_assert_uint_gt(make_consumer(&consumer), 0);
+		for (unsigned hit = 1; hit <= 200; hit++)
+			rate_hit(&m, &program, hit);
+		npassed += m.npassed;
+		nstopped += m.nstopped;
+		nunknown += m.nunknown;
+	}
+	fprintf(stderr, "%ld hits passed, %ld were stopped, and %ld were too close to tell\n", npassed, nstopped,
+	        nunknown);
+	ck_assert_int_gt(npassed, 0);
+	ck_assert_int_gt(nstopped, 0);
+}
+END_TEST
+
 /* ---- calls ---- */
 
 #define BEGIN_SLOT 11
@@ -443,57 +526,10 @@ struct call_test {
 	uint8_t begin_depths[2048], end_depths[2048];
 };
 
-/* Appends a key: a value or the hash of a string. */
-static void make_key(struct maker *m)
-{
-	size_t from = m->p.nsteps;
-
-	m->predicate = false;
-	m->budget = below(4);
-	if (below(2)) {
-		address_expression(m);
-		step(m, FETCH_HASH, 0, 0, 0, 0);
-	} else {
-		expression(m);
-	}
-	m->p.nkey = m->p.nsteps - from;
-}
-
-/* Makes the program of a begin, which keeps up to FETCH_ENTRY_MAX integers, and that of an end with an equal key, mostly. */
 static void make_call(struct call_test *t, enum site_match match)
 {
-	struct maker *m = &t->begin_maker;
-	size_t from;
-
-	memset(m, 0, sizeof(*m));
-	m->p.role = SITE_CALL;
-	m->p.nargs = below(FETCH_ENTRY_MAX + 1);
-	for (size_t i = 0; i < m->p.nargs; i++) {
-		m->budget = below(4);
-		expression(m);
-		step(m, FETCH_ARG, i, 0, 0, 0);
-		m->p.kind[i] = PP_UNSIGNED;
-		m->p.size[i] = 8;
-	}
-	from = m->p.nsteps;
-	if (match == MATCH_KEY)
-		make_key(m);
-	m->p.match = match;
-	program_finish(m, &t->begin.fetch, t->begin_depths);
-
-	makes_ends = true;
-	make_program(&t->end_maker, &t->end.fetch, t->end_depths);
-	makes_ends = false;
-	m = &t->end_maker;
-	m->p.match = match;
-	if (match == MATCH_KEY && !below(8)) {
-		make_key(m);
-	} else if (match == MATCH_KEY) {
-		m->p.nkey = t->begin.fetch.nkey;
-		memcpy(m->steps + m->p.nsteps, t->begin_maker.steps + from, m->p.nkey * sizeof(*m->steps));
-		m->p.nsteps += m->p.nkey;
-	}
-	program_finish(m, &t->end.fetch, t->end_depths);
+	make_begin(&t->begin_maker, &t->begin.fetch, t->begin_depths, match);
+	make_end(&t->end_maker, &t->end.fetch, t->end_depths, &t->begin.fetch);
 	t->begin.depths = t->begin_depths;
 	t->end.depths = t->end_depths;
 }
@@ -501,18 +537,8 @@ static void make_call(struct call_test *t, enum site_match match)
 static size_t make_call_trampoline(const struct call_test *t)
 {
 	const struct trampoline_consumer consumers[2] = {
-		{ .program = &t->begin,
-		  .shm = shm,
-		  .index = 3,
-		  .ring_size = AGENT_RING_SIZE,
-		  .slot = BEGIN_SLOT,
-		  .call = TEST_CALL },
-		{ .program = &t->end,
-		  .shm = shm,
-		  .index = 3,
-		  .ring_size = AGENT_RING_SIZE,
-		  .slot = END_SLOT,
-		  .call = TEST_CALL },
+		{ .program = &t->begin, .shm = shm, .index = 3, .slot = BEGIN_SLOT, .call = TEST_CALL },
+		{ .program = &t->end, .shm = shm, .index = 3, .slot = END_SLOT, .call = TEST_CALL },
 	};
 
 	return trampoline_ready(trampoline_compile(
@@ -1111,7 +1137,7 @@ START_TEST(each_consumer_of_a_site_records)
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
 		consumers[i] = (struct trampoline_consumer){
-			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .ring_size = AGENT_RING_SIZE, .slot = i
+			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .slot = i
 		};
 	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,
@@ -1352,6 +1378,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 1200);
 	tcase_add_test(tc, trampolines_record_what_the_interpreter_does);
+	tcase_add_test(tc, rates_are_what_the_model_lets_pass);
 	tcase_add_test(tc, calls_are_what_the_interpreter_finds);
 	tcase_add_test(tc, aggregates_are_what_the_interpreter_computes);
 	tcase_add_test(tc, threads_and_handlers_add_to_one_table);

@@ -363,6 +363,11 @@ static inline void x86_andl_eax_imm(struct codebuf *c, uint32_t value)
 	x86_word32(c, value);
 }
 
+static inline void x86_andl_load(struct codebuf *c, int reg, struct x86_mem with)
+{
+	x86_opl_mem(c, 0x23, reg, with, 0);
+}
+
 static inline void x86_cmpl_eax_imm(struct codebuf *c, uint32_t value)
 {
 	x86_byte(c, 0x3d);

@@ -315,8 +315,8 @@ static enum agent_reason attachment_check(const struct agent_attachment *h, size
 
 	if (size < sizeof(*h) || h->magic != AGENT_ATTACHMENT_MAGIC || h->version != AGENT_VERSION || h->size != size)
 		return AGENT_FILE;
-	if (h->ring_size < AGENT_RING_SIZE_MIN || h->ring_size > AGENT_RING_SIZE_MAX ||
-	    h->ring_size & (h->ring_size - 1))
+	if (h->ring_size && (h->ring_size < AGENT_RING_SIZE_MIN || h->ring_size > AGENT_RING_SIZE_MAX ||
+	                     h->ring_size & (h->ring_size - 1)))
 		return AGENT_FILE;
 	if (!manifest_ok(h, &end) ||
 	    !file_part_ok(&end, h->processes_at, h->nprocesses, sizeof(struct agent_process), size) ||

@@ -24,8 +24,8 @@ enum stub_kind {
 
 struct stub {
 	uint8_t kind, size, is_signed, argument;
-	uint8_t words;  /* values on the machine's stack when the stub is entered */
-	uint8_t extra;  /* codebuf.extra and codebuf.key when the stub is entered: codebuf_stub() sets both */
+	uint8_t words; /* values on the machine's stack when the stub is entered */
+	uint8_t extra; /* codebuf.extra and codebuf.key when the stub is entered: codebuf_stub() sets both */
 	uint16_t key;
 	int32_t offset; /* STUB_LOAD_FRAME: from the program's stack pointer */
 	uint32_t label; /* where it begins */

@@ -347,6 +347,14 @@ struct hit_result trampoline_keystr(const struct image_ranges *image, char *part
 	return answer;
 }
 
+/* Returns whether both words of a frame are readable. They may be in two pages. */
+static bool frame_is_sure(uint64_t at, uintptr_t frame)
+{
+	size_t known = bytes_sure(at, frame, NULL);
+
+	return known >= 16 || (known >= 8 && bytes_sure(at + 8, frame, NULL) >= 8);
+}
+
 struct hit_result trampoline_keystack(long rdi, uint64_t *words, long rdx, long rcx, long rax, uintptr_t frame)
 {
 	const struct hit_result answer = { 0, 0 };
@@ -357,10 +365,10 @@ struct hit_result trampoline_keystack(long rdi, uint64_t *words, long rdx, long 
 	(void)rdi, (void)rdx, (void)rcx, (void)rax;
 	words[1] = agent.exec;
 	while (n < AGG_FRAMES && at >= lowest && at - lowest <= AGG_FRAME_SIZE_MAX && !(at & 7) &&
-	       bytes_sure(at, frame, NULL) >= 16) {
+	       frame_is_sure(at, frame)) {
 		const uint64_t *record = (const uint64_t *)at;
 
-		if (!record[1])
+		if (record[1] < AGG_CODE_MIN || record[1] - lowest <= AGG_FRAME_SIZE_MAX)
 			break;
 		frames[n++] = record[1];
 		lowest = at + 16;

@@ -33,13 +33,13 @@
 
 #include "runtime/agent/inproc/hit-ring.h"
 
-/* Returns the size of one of the thread's rings; 1 if it is not the thread's any more. */
-static uint64_t ring_size_of(const struct agent_ring *ring)
+/* Returns the mask of positions in one of the thread's rings; 0 if it is not the thread's any more. */
+static uint64_t ring_mask_of(const struct agent_ring *ring)
 {
 	for (unsigned i = 0; i < SHMS_MAX; i++)
 		if (agent_thread.ring[i] == ring)
-			return agent.shms[i].ring_size;
-	return 1;
+			return agent_thread.mask[i];
+	return 0;
 }
 
 /* ---- giving back space ---- */
@@ -52,7 +52,7 @@ static uint64_t ring_size_of(const struct agent_ring *ring)
 void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved)
 {
 	uint64_t words = (cursor - (char *)record) / 8, begin, head = shared_get(ring->head);
-	uint64_t mask = ring_size_of(ring) - 1;
+	uint64_t mask = ring_mask_of(ring);
 
 	shared_set(record->words_faults, (shared_get(record->words_faults) & ~255u) | (words & 255));
 	if (words > 255)
@@ -124,12 +124,13 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
                        uint64_t end)
 {
 	const bool is_flight = shared_get(shm->at->overwrite) == AGENT_FLIGHT;
+	const uint64_t size = shm_ring_size(shm, ring);
 	uint64_t n = 0;
 	uint32_t slot = 0;
 
 	for (uint64_t at = tail; at - tail < end - tail;) {
-		struct ring_entry entry = ring_entry_at(ring, shm->ring_size, at);
-		shared64 *word = ring_words(ring, shm->ring_size, at);
+		struct ring_entry entry = ring_entry_at(ring, size, at);
+		shared64 *word = ring_words(ring, size, at);
 
 		if (!is_flight && at - tail >= taken - tail && ring_entry_counts(shm, &entry)) {
 			if (entry.point != slot) {
@@ -152,15 +153,15 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
  */
 static bool ring_drop(struct agent_ring *ring, struct session_shm *shm, uint64_t limit, uint64_t before, bool ended)
 {
-	const uint64_t head = shared_get(ring->head), tail = limit - shm->ring_size;
+	const uint64_t size = shm_ring_size(shm, ring), head = shared_get(ring->head), tail = limit - size;
 	uint64_t taken, end;
 
-	if (!ring_claim(ring, shm->ring_size, tail, head, before, ended, &taken, &end))
+	if (!ring_claim(ring, size, tail, head, before, ended, &taken, &end))
 		return false;
 	if (shared_get(shm->at->overwrite) == AGENT_FLIGHT)
 		flight_store(ring, shm, tail, end);
 	ring_clear(ring, shm, tail, taken, end);
-	shared_release(ring->limit, end + shm->ring_size);
+	shared_release(ring->limit, end + size);
 	return end != tail;
 }
 
@@ -176,11 +177,12 @@ struct hit_result trampoline_room(struct agent_ring *ring)
 	t->dropping = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	limit = shared_get(ring->limit);
-	for (unsigned i = 0; i < SHMS_MAX; i++)
+	for (unsigned i = 0; i < SHMS_MAX; i++) {
+		const uint64_t size = t->mask[i] + 8;
+
 		if (t->ring[i] == ring)
-			answer.fault =
-				!ring_drop(ring, &agent.shms[i], limit,
-			                   limit - agent.shms[i].ring_size + ROOM(agent.shms[i].ring_size), false);
+			answer.fault = !ring_drop(ring, &agent.shms[i], limit, limit - size + ROOM(size), false);
+	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->dropping = 0;
 	return answer;
@@ -213,7 +215,8 @@ static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct h
 	uint32_t state = shared_acquire(ring->state), owner = shared_get(ring->tid), turns;
 	uint64_t head = shared_get(ring->head), limit = shared_acquire(ring->limit);
 	uint32_t overwrite = shared_get(shm->at->overwrite);
-	bool full = state != AGENT_RING_FREE && head + shm->ring_size != limit;
+	const uint32_t size = shm_ring_size(shm, ring);
+	bool full = state != AGENT_RING_FREE && head + size != limit;
 
 	if (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner))))
 		return false;
@@ -231,7 +234,7 @@ static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct h
 		ring->comm[0] = 0;
 	turns = shared_get(ring->turns);
 	if (!turns)
-		shared_release(ring->limit, shm->ring_size);
+		shared_release(ring->limit, size);
 	shared_release(ring->turns, turns + 1);
 	return true;
 }
@@ -298,6 +301,9 @@ struct agent_ring *trampoline_take(unsigned shm)
 		if (!ring && !hidden)
 			t->skip = t->backoff = t->backoff < 1024 ? 2 * t->backoff + 1 : 1024;
 	}
+	if (ring)
+		t->mask[shm] = shm_ring_size(&agent.shms[shm], ring) - 8;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->ring[shm] = ring;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->busy = 0;

@@ -121,7 +121,7 @@ static void session_read_attachments(struct session *session, int dir)
 	attachments_forget_unseen(session);
 	session->records = session->overwrites = false;
 	session->flight = 0;
-	session->ring_size = AGENT_RING_SIZE;
+	session->ring_size = 0;
 	for (size_t i = 0; i < nattachments(session); i++) {
 		const struct loaded_attachment *s = attachments_of(session)[i];
 

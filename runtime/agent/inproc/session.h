@@ -11,14 +11,14 @@
 struct session {
 	char name[AGENT_SESSION_MAX + 8]; /* "": free */
 	struct identity directory;
-	bool seen;       /* the directory was there in this scan */
-	uint32_t reason; /* why the directory cannot be read, or why it has no shared memory region */
-	bool records;    /* an attachment records without a reader */
-	uint32_t ring_size;
-	bool has_owner;  /* it is private: it ends with the process that holds a lock on its file `private` */
-	bool overwrites; /* an attachment has AGENT_ATTACHMENT_OVERWRITE */
-	uint32_t flight; /* slots of the flight recorder; 0: it is not one */
-	bool awaited;    /* it has a reader that has not asked for the shared memory region yet */
+	bool seen;          /* the directory was there in this scan */
+	uint32_t reason;    /* why the directory cannot be read, or why it has no shared memory region */
+	bool records;       /* an attachment records without a reader */
+	uint32_t ring_size; /* 0: the default */
+	bool has_owner;     /* it is private: it ends with the process that holds a lock on its file `private` */
+	bool overwrites;    /* an attachment has AGENT_ATTACHMENT_OVERWRITE */
+	uint32_t flight;    /* slots of the flight recorder; 0: it is not one */
+	bool awaited;       /* it has a reader that has not asked for the shared memory region yet */
 	struct session_shm *shm;
 	struct vector attachments; /* struct loaded_attachment * */
 };

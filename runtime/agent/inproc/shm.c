@@ -176,6 +176,7 @@ static void shm_fill(const struct session_shm *shm, struct agent_shm *at, uint32
 	at->rings_at = shm_rings_at;
 	at->ring_stride = shm_ring_stride(shm->ring_size);
 	at->ring_size = shm->ring_size;
+	at->nlarge = shm->nlarge;
 	at->nslots = AGENT_SLOTS;
 	at->nrings = shm->nrings;
 	at->counts_in_ring = AGENT_COUNTS_IN_RING;
@@ -226,7 +227,7 @@ static void shm_reset(struct session_shm *shm)
 	if (n)
 		memcpy(shm_slots(shm->at), slots, n * sizeof(*slots));
 	for (unsigned i = 0; i < shm->nrings && ring_known(region_ring(shm, shm->at, i)); i++)
-		ring_reset(region_ring(shm, shm->at, i), shm->ring_size);
+		ring_reset(region_ring(shm, shm->at, i), region_ring_size(shm, i));
 	tables_reset(shm);
 	shared_set(shm->at->overwrite, session_overwrite(shm->session));
 	shared_set(shm->at->record_until, 0);
@@ -234,11 +235,12 @@ static void shm_reset(struct session_shm *shm)
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
-/* Returns a region that is free, one that is mapped first if its rings have that size. */
-static struct session_shm *shm_find(uint32_t ring_size)
+/* Returns a region that is free, one that is mapped first if its rings have the sizes wanted. */
+static struct session_shm *shm_find(const struct session_shm *wanted)
 {
 	for (unsigned i = 0; i < SHMS_MAX; i++)
-		if (!agent.shms[i].session && agent.shms[i].at && agent.shms[i].ring_size == ring_size)
+		if (!agent.shms[i].session && agent.shms[i].at && agent.shms[i].ring_size == wanted->ring_size &&
+		    agent.shms[i].nlarge == wanted->nlarge)
 			return &agent.shms[i];
 	for (unsigned i = 0; i < SHMS_MAX; i++)
 		if (!agent.shms[i].session && !agent.shms[i].at)
@@ -265,14 +267,30 @@ static bool region_allowed(const struct session_shm *shm, uint64_t flight_bytes)
 	return memory_allowed(region_size(shm) + flight_bytes + 2 * REGION_SIZE, maps_size());
 }
 
-static enum agent_reason shm_create(struct session_shm *shm, struct session *session)
+/* Chooses the number and the sizes of the rings for a session. By default the first ones are large, if limits permit it. */
+static void shm_choose_rings(struct session_shm *shm, const struct session *session)
+{
+	shm->nrings = shm->nlarge = AGENT_RINGS;
+	shm->ring_size = session->ring_size ? session->ring_size : AGENT_RING_SIZE;
+	if (session->ring_size || session->overwrites || session->flight)
+		return;
+	shm->nlarge = AGENT_RINGS_LARGE;
+	shm->ring_size = AGENT_RING_SIZE_LARGE;
+	if (!region_allowed(shm, 0) || !file_limit_ok(region_size(shm))) {
+		shm->nlarge = AGENT_RINGS;
+		shm->ring_size = AGENT_RING_SIZE;
+	}
+}
+
+static enum agent_reason shm_create(struct session_shm *shm, const struct session_shm *wanted, struct session *session)
 {
 	const uint64_t flight_bytes = flight_size(session->flight);
 	const struct flight_memory *flight = NULL;
 	int fd;
 
-	shm->ring_size = session->ring_size;
-	shm->nrings = AGENT_RINGS;
+	shm->ring_size = wanted->ring_size;
+	shm->nlarge = wanted->nlarge;
+	shm->nrings = wanted->nrings;
 	while (shm->nrings > RINGS_LEAST && !region_allowed(shm, flight_bytes))
 		shm->nrings /= 2;
 	fd = region_allowed(shm, flight_bytes) ? shm_file_create(region_size(shm) + flight_bytes) : -EFBIG;
@@ -298,16 +316,17 @@ static enum agent_reason shm_create(struct session_shm *shm, struct session *ses
 
 enum agent_reason shm_make(struct session *session)
 {
+	struct session_shm *shm, wanted = { 0 };
 	enum agent_reason reason;
-	struct session_shm *shm;
 
 	if (session->shm)
 		return AGENT_OK;
-	shm = shm_find(session->ring_size);
+	shm_choose_rings(&wanted, session);
+	shm = shm_find(&wanted);
 	if (!shm)
 		return AGENT_SESSIONS_FULL;
 	shm->asked = false;
-	reason = shm->at ? shm_reuse(shm, session) : shm_create(shm, session);
+	reason = shm->at ? shm_reuse(shm, session) : shm_create(shm, &wanted, session);
 	if (reason)
 		return reason;
 	session->shm = shm;
@@ -360,6 +379,8 @@ static void shm_hide(const struct session_shm *shm, uint32_t nslots, int protect
 		memory_protect((uintptr_t)(ring_counts(ring) + nslots), cells, protection);
 		memory_protect(cells + tables_ring_cells(shm) * sizeof(struct agent_cell),
 		               (uintptr_t)ring + AGENT_DATA_IN_RING, protection);
+		memory_protect((uintptr_t)ring + shm_ring_stride(region_ring_size(shm, n)),
+		               (uintptr_t)region_ring(shm, at, n + 1), protection);
 	}
 	/* The header of the first unused ring stays accessible, because ring_known() reads it. */
 	memory_protect((uintptr_t)region_ring(shm, at, n) + sizeof(struct agent_ring), base + region_size(shm),
@@ -442,7 +463,7 @@ static void shm_copy(const struct session_shm *shm, struct agent_shm *to, struct
 			continue;
 		memcpy(new, old, AGENT_COUNTS_IN_RING);
 		memcpy((char *)new + AGENT_DATA_IN_RING, (char *)old + AGENT_DATA_IN_RING,
-		       shm->ring_size + AGENT_RING_SLACK);
+		       region_ring_size(shm, i) + AGENT_RING_SLACK);
 		shared_set(new->ncells, 0);
 	}
 }
@@ -621,9 +642,8 @@ void rings_release(void *unused)
 		if (ring)
 			calls_abandon(ring);
 		if (ring)
-			shared_release(ring->state,
-			               shared_get(ring->head) + agent.shms[i].ring_size == shared_get(ring->limit)
-			                       ? AGENT_RING_FREE
-			                       : AGENT_RING_FINISHED);
+			shared_release(ring->state, shared_get(ring->head) + t->mask[i] + 8 == shared_get(ring->limit)
+			                                    ? AGENT_RING_FREE
+			                                    : AGENT_RING_FINISHED);
 	}
 }

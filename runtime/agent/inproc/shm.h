@@ -13,7 +13,8 @@ struct session_shm {
 	unsigned index;
 	struct session *session; /* NULL: free */
 	struct agent_shm *at;    /* mapped once, at one address; NULL before the first use */
-	uint32_t ring_size;      /* bytes of records of a ring */
+	uint32_t ring_size;      /* bytes of records of each of the first nlarge rings */
+	uint32_t nlarge;         /* the others have AGENT_RING_SIZE */
 	uint32_t nrings;         /* rings that are mapped */
 	int fd;                  /* the memfd, in the agent's thread; -1 */
 	int keep;                /* a connection to the keeper, in the agent's thread; -1 */
@@ -31,6 +32,19 @@ struct session_shm {
 static inline struct agent_ring *region_ring(const struct session_shm *shm, const struct agent_shm *at, unsigned i)
 {
 	return (struct agent_ring *)((char *)at + shm_rings_at + i * shm_ring_stride(shm->ring_size));
+}
+
+/* Returns the bytes of records of ring number i. */
+static inline uint32_t region_ring_size(const struct session_shm *shm, uint64_t i)
+{
+	return i < shm->nlarge ? shm->ring_size : AGENT_RING_SIZE;
+}
+
+/* Returns the bytes of records of a ring of the region's memory. */
+static inline uint32_t shm_ring_size(const struct session_shm *shm, const struct agent_ring *ring)
+{
+	return region_ring_size(shm, (uint64_t)((const char *)ring - (const char *)shm->at - shm_rings_at) /
+	                                     shm_ring_stride(shm->ring_size));
 }
 
 /* Gives the session a region, if it has none. */

@@ -544,8 +544,9 @@ void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t ful
 	a64_b_cond(c, A64_HI, full);
 	a64_stxr(c, X3, X5, X1);
 	a64_cbnzw(c, X3, again);
-	/* position in the ring, a multiple of 8 */
-	a64_and_bits(c, X0, X0, 3, __builtin_ctz(c->consumer->ring_size) - 3);
+	a64_mrs_tpidr(c, X2);
+	load_thread_field(c, X2, X2, offsetof(struct hit_thread, mask) + c->consumer->index * sizeof(uint32_t), 4);
+	a64_op(c, A64_AND, X0, X0, X2);
 	a64_op(c, A64_ADD, X5, X4, X0);
 	a64_add_imm(c, X5, X5, AGENT_DATA_IN_RING);
 }
@@ -625,6 +626,7 @@ void gen_count_shared(struct codebuf *c, const struct trampoline_consumer *consu
 
 void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bool has_ring, uint32_t unsampled)
 {
+	const struct fetch_sample *sample = &consumer->program->fetch.sample;
 	const uint32_t at = consumer->slot * sizeof(struct agent_count);
 
 	a64_mov_imm(c, X1, has_ring ? AGENT_COUNTS_IN_RING + at : (uintptr_t)consumer->shm + shm_overflow_at + at);
@@ -636,11 +638,19 @@ void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bo
 	a64_ldr(c, X2, X1, COUNT_AT(lost));
 	a64_op(c, A64_ADD, X0, X0, X2);
 	a64_add_imm(c, X0, X0, 1);
-	a64_mov_imm(c, X2, consumer->program->fetch.sample.every - 1);
-	a64_op(c, A64_MUL, X0, X0, X2);
 	a64_ldr(c, X2, X1, COUNT_AT(unsampled));
-	a64_cmp(c, X0, X2);
-	a64_b_cond(c, A64_HI, unsampled);
+	if (!sample->rate) {
+		a64_mov_imm(c, X1, sample->every - 1);
+		a64_op(c, A64_MUL, X0, X0, X1);
+		a64_cmp(c, X0, X2);
+		a64_b_cond(c, A64_HI, unsampled);
+		return;
+	}
+	a64_op(c, A64_ADD, X0, X0, X2);
+	a64_mov_imm(c, X1, sample->every);
+	a64_op(c, A64_UDIV, X2, X0, X1);
+	a64_msub(c, X0, X2, X1, X0);
+	a64_cbnz(c, X0, unsampled);
 }
 
 void gen_token(struct codebuf *c, struct hit_bucket *bucket, uint32_t unsampled)

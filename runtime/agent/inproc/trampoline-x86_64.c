@@ -665,7 +665,7 @@ void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t ful
 	x86_jcc(c, X86_A, full);
 	x86_cmpxchg(c, x86_at(RBX, offsetof(struct agent_ring, head)), RCX);
 	x86_jcc(c, X86_NE, retry);
-	x86_andl_eax_imm(c, (c->consumer->ring_size - 1) & ~7u);
+	x86_andl_load(c, RAX, thread_field(offsetof(struct hit_thread, mask) + c->consumer->index * sizeof(uint32_t)));
 	x86_lea(c, RSI, x86_sum_at32(RBX, RAX, AGENT_DATA_IN_RING));
 }
 
@@ -725,6 +725,8 @@ void gen_count_shared(struct codebuf *c, const struct trampoline_consumer *consu
 
 void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bool has_ring, uint32_t unsampled)
 {
+	const struct fetch_sample *sample = &consumer->program->fetch.sample;
+
 	if (has_ring)
 		x86_lea(c, RSI, x86_at32(RBX, AGENT_COUNTS_IN_RING + consumer->slot * sizeof(struct agent_count)));
 	else
@@ -734,9 +736,18 @@ void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bo
 	x86_add_load(c, RAX, COUNT_AT(recorded));
 	x86_add_load(c, RAX, COUNT_AT(lost));
 	x86_lea(c, RAX, x86_at(RAX, 1));
-	x86_imul_imm(c, RAX, RAX, consumer->program->fetch.sample.every - 1);
-	x86_cmp_load(c, RAX, COUNT_AT(unsampled));
-	x86_jcc(c, X86_A, unsampled);
+	if (!sample->rate) {
+		x86_imul_imm(c, RAX, RAX, sample->every - 1);
+		x86_cmp_load(c, RAX, COUNT_AT(unsampled));
+		x86_jcc(c, X86_A, unsampled);
+		return;
+	}
+	x86_add_load(c, RAX, COUNT_AT(unsampled));
+	x86_mov_imm(c, RCX, sample->every);
+	x86_xorl(c, RDX, RDX);
+	x86_div(c, RCX);
+	x86_test(c, RDX, RDX);
+	x86_jcc(c, X86_NE, unsampled);
 }
 
 void gen_token(struct codebuf *c, struct hit_bucket *bucket, uint32_t unsampled)

@@ -28,7 +28,6 @@ struct trampoline_consumer {
 	const struct interned_program *program;
 	const struct agent_shm *shm;
 	unsigned index; /* of the shared memory region */
-	uint32_t ring_size;
 	uint32_t slot;
 	const struct hit_group *group; /* if the program has an aggregate */
 	struct hit_bucket *bucket;     /* if the program limits a rate */

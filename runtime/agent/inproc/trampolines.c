@@ -119,7 +119,6 @@ static unsigned consumers_list(const struct patch_site *site, struct trampoline_
 			list[--first] = (struct trampoline_consumer){ .program = c->program,
 				                                      .shm = agent.shms[c->shm].at,
 				                                      .index = c->shm,
-				                                      .ring_size = agent.shms[c->shm].ring_size,
 				                                      .slot = c->slot,
 				                                      .group = c->group,
 				                                      .bucket = c->bucket,
