@@ -4,7 +4,7 @@
  * base64, and traceId and spanId are hexadecimal.
  *
  * The record of a call's end has the duration and the arguments of its begin (runtime/call.h), so that a span is made of one
- * record: recursion, threads and lost records need no pairing here.
+ * record: recursion, threads and lost records need no pairing here. Entries are only used to find parents (otlp-calls.h).
  */
 #include "cmd/otlp.h"
 
@@ -18,7 +18,10 @@
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/event-format.h"
+#include "cmd/otlp-calls.h"
 #include "cmd/ui.h"
+
+#define WAIT_NS 5000000000u /* a span waits so long for the call around it */
 
 enum { SEVERITY_INFO = 9, SEVERITY_WARN = 13, SPAN_KIND_INTERNAL = 1 };
 
@@ -27,6 +30,9 @@ struct otlp {
 	const char *field;
 	struct otlp_resources *resources;
 	uint64_t random[2]; /* state of the generator of ids */
+	struct otlp_calls *calls;
+	uint64_t *functions; /* whose returns are spans: sorted numbers */
+	size_t nfunctions;
 };
 
 struct ids {
@@ -39,6 +45,7 @@ struct otlp *otlp_new(const struct options *options, const struct arming *arming
 
 	otlp->options = options;
 	otlp->field = field;
+	otlp->calls = otlp_calls_new();
 	otlp->resources =
 		arming->argv ? otlp_resources_new(arming->child.pid, arming->child.path) : otlp_resources_new(0, NULL);
 	if (getrandom(otlp->random, sizeof(otlp->random), 0) != sizeof(otlp->random))
@@ -51,7 +58,9 @@ void otlp_free(struct otlp *otlp)
 {
 	if (!otlp)
 		return;
+	otlp_calls_free(otlp->calls);
 	otlp_resources_free(otlp->resources);
+	free(otlp->functions);
 	free(otlp);
 }
 
@@ -166,33 +175,6 @@ static void ids_find(struct ids *ids, struct otlp *otlp, const struct pp_event *
 			ids_take(ids, event, i);
 			return;
 		}
-}
-
-struct field_search {
-	const char *field;
-	bool found;
-};
-
-static int trace_id_find(const char *probe, const char *argument, void *arg)
-{
-	struct field_search *search = arg;
-
-	(void)probe;
-	search->found = !strcmp(argument, search->field);
-	return search->found;
-}
-
-enum status otlp_check(const struct otlp *otlp, struct options *options, struct pp_session *session)
-{
-	struct field_search search = { .field = otlp->field };
-
-	if (!otlp->field)
-		return STATUS_DONE;
-	pp_session_arguments(session, trace_id_find, &search);
-	if (search.found)
-		return STATUS_DONE;
-	ui_error(options, "--trace-id: no probe has an argument '%s'; list the arguments with probe-list", otlp->field);
-	return STATUS_USAGE;
 }
 
 /* ---- values ---- */
@@ -466,41 +448,178 @@ static size_t duration_find(const struct otlp *otlp, const struct pp_event *even
 	return SIZE_MAX;
 }
 
-static void span_put(FILE *out, struct otlp *otlp, const struct pp_event *event, size_t duration)
+/* ---- spans of calls in calls ---- */
+
+/* Returns a number for the function whose entry or return the probe is: the hash of its name (FNV-1a). */
+static uint64_t function_number(const char *name, size_t length)
 {
-	int64_t end = pp_event_time_of_day(event), ns = pp_event_arg_int(event, duration);
-	json_object *span = json_new_object();
-	unsigned dropped;
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < length; i++)
+		hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3;
+	return hash;
+}
+
+/* Returns the number of the function whose return the probe is. */
+static uint64_t return_number(const char *probe)
+{
+	return function_number(probe, strlen(probe) - strlen(text_ends(probe, "%return") ? "%return" : "__return"));
+}
+
+static int function_compare_numbers(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Remembers the functions whose returns have durations. Only their entries begin calls that end. */
+static int function_add(const char *probe, const char *argument, void *arg)
+{
+	struct otlp *otlp = arg;
+
+	if (strcmp(argument, "duration") != 0 || (!text_ends(probe, "%return") && !text_ends(probe, "__return")))
+		return 0;
+	otlp->functions = xreallocarray(otlp->functions, otlp->nfunctions + 1, sizeof(*otlp->functions));
+	otlp->functions[otlp->nfunctions++] = return_number(probe);
+	return 0;
+}
+
+struct field_search {
+	const char *field;
+	bool found;
+};
+
+static int trace_id_find(const char *probe, const char *argument, void *arg)
+{
+	struct field_search *search = arg;
+
+	(void)probe;
+	search->found = !strcmp(argument, search->field);
+	return search->found;
+}
+
+enum status otlp_begin(struct otlp *otlp, struct options *options, struct pp_session *session)
+{
+	struct field_search search = { .field = otlp->field };
+
+	pp_session_arguments(session, function_add, otlp);
+	if (otlp->nfunctions)
+		qsort(otlp->functions, otlp->nfunctions, sizeof(*otlp->functions), function_compare_numbers);
+	if (!otlp->field)
+		return STATUS_DONE;
+	pp_session_arguments(session, trace_id_find, &search);
+	if (search.found)
+		return STATUS_DONE;
+	ui_error(options, "--trace-id: no probe has an argument '%s'; list the arguments with probe-list", otlp->field);
+	return STATUS_USAGE;
+}
+
+static void entry_take(struct otlp *otlp, const struct pp_event *event)
+{
+	const char *probe = pp_event_probe(event);
+	size_t length = strlen(probe);
+	uint64_t number;
+
+	if (!otlp->nfunctions || otlp->options->latency[0])
+		return;
+	number = function_number(probe, text_ends(probe, "__entry") ? length - strlen("__entry") : length);
+	if (bsearch(&number, otlp->functions, otlp->nfunctions, sizeof(number), function_compare_numbers))
+		otlp_calls_enter(otlp->calls, pp_event_pid(event), pp_event_tid(event), number, pp_event_time(event));
+}
+
+static struct otlp_span *span_make(struct otlp *otlp, const struct pp_event *event, size_t duration)
+{
+	struct otlp_span *span = xcalloc(1, sizeof(*span));
 	struct ids ids;
 
 	ids_find(&ids, otlp, event);
+	memcpy(span->trace, ids.trace, sizeof(span->trace));
+	memcpy(span->parent, ids.parent, sizeof(span->parent));
+	span->name = span_name(otlp, pp_event_probe(event));
+	span->attributes = attributes_make(event, duration, &span->dropped);
+	span->resource = json_object_get(otlp_resource(otlp->resources, pp_event_pid(event), pp_event_comm(event)));
+	span->ended = pp_event_time(event);
+	span->end = pp_event_time_of_day(event);
+	span->begin = span->end - pp_event_arg_int(event, duration);
+	pp_event_mark(event, &span->mark);
+	return span;
+}
+
+/* Prints a span and its children. A span is in the trace of its parent, unless an argument names another one. */
+static void span_put(FILE *out, struct otlp *otlp, const struct otlp_span *span, const struct ids *parent,
+                     otlp_line_fn *line, void *arg)
+{
+	json_object *object = json_new_object();
+	bool is_child = parent && (!*span->trace || !strcmp(span->trace, parent->trace));
+	struct ids ids = { .trace = "" };
+
+	memcpy(ids.trace, is_child ? parent->trace : span->trace, sizeof(ids.trace));
+	memcpy(ids.parent, is_child ? parent->span : span->parent, sizeof(ids.parent));
 	if (!*ids.trace)
 		snprintf(ids.trace, sizeof(ids.trace), "%016" PRIx64 "%016" PRIx64, id_random(otlp), id_random(otlp));
 	snprintf(ids.span, sizeof(ids.span), "%016" PRIx64, id_random(otlp));
-	json_add_text(span, "traceId", ids.trace);
-	json_add_text(span, "spanId", ids.span);
+	json_add_text(object, "traceId", ids.trace);
+	json_add_text(object, "spanId", ids.span);
 	if (*ids.parent)
-		json_add_text(span, "parentSpanId", ids.parent);
-	json_add(span, "name", span_name(otlp, pp_event_probe(event)));
-	json_add_int(span, "kind", SPAN_KIND_INTERNAL);
-	json_add_ns(span, "startTimeUnixNano", end - ns);
-	json_add_ns(span, "endTimeUnixNano", end);
-	json_add(span, "attributes", attributes_make(event, duration, &dropped));
-	if (dropped)
-		json_add_uint(span, "droppedAttributesCount", dropped);
-	json_add(span, "status", json_new_object());
-	request_put(out, otlp_resource(otlp->resources, pp_event_pid(event), pp_event_comm(event)), "resourceSpans",
-	            "scopeSpans", "spans", span);
+		json_add_text(object, "parentSpanId", ids.parent);
+	json_add(object, "name", json_object_get(span->name));
+	json_add_int(object, "kind", SPAN_KIND_INTERNAL);
+	json_add_ns(object, "startTimeUnixNano", span->begin);
+	json_add_ns(object, "endTimeUnixNano", span->end);
+	json_add(object, "attributes", json_object_get(span->attributes));
+	if (span->dropped)
+		json_add_uint(object, "droppedAttributesCount", span->dropped);
+	json_add(object, "status", json_new_object());
+	request_put(out, span->resource, "resourceSpans", "scopeSpans", "spans", object);
+	line(&span->mark, arg);
+	for (const struct otlp_span *child = span->children; child; child = child->next)
+		span_put(out, otlp, child, &ids, line, arg);
 }
 
-void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event)
+/* Prints and frees a list of spans without parents. */
+static void spans_put(FILE *out, struct otlp *otlp, struct otlp_span *list, otlp_line_fn *line, void *arg)
+{
+	while (list) {
+		struct otlp_span *span = list;
+
+		list = span->next;
+		span_put(out, otlp, span, NULL, line, arg);
+		otlp_span_free(span);
+	}
+}
+
+void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event, otlp_line_fn *line, void *arg)
 {
 	size_t duration = duration_find(otlp, event);
+	struct otlp_span *span;
+	struct pp_mark mark;
 
-	if (duration == SIZE_MAX)
+	if (duration == SIZE_MAX) {
+		entry_take(otlp, event);
 		record_put(out, otlp, event);
-	else
-		span_put(out, otlp, event, duration);
+		pp_event_mark(event, &mark);
+		line(&mark, arg);
+		return;
+	}
+	span = span_make(otlp, event, duration);
+	if (!otlp->options->latency[0])
+		span = otlp_calls_leave(otlp->calls, pp_event_pid(event), pp_event_tid(event),
+		                        return_number(pp_event_probe(event)),
+		                        span->ended - (uint64_t)pp_event_arg_int(event, duration), span);
+	spans_put(out, otlp, span, line, arg);
+}
+
+void otlp_put_waiting(FILE *out, struct otlp *otlp, bool all, otlp_line_fn *line, void *arg)
+{
+	struct timespec now;
+	uint64_t until = UINT64_MAX;
+
+	if (!all) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		until = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - WAIT_NS;
+	}
+	spans_put(out, otlp, otlp_calls_expire(otlp->calls, until), line, arg);
 }
 
 void otlp_put_account(FILE *out, struct otlp *otlp, const char *session, uint64_t recorded, uint64_t lost)

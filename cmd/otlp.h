@@ -7,6 +7,7 @@
 #define CMD_OTLP_H
 
 #include <probepoint.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -23,11 +24,19 @@ struct otlp;
 struct otlp *otlp_new(const struct options *options, const struct arming *arming, const char *field);
 void otlp_free(struct otlp *otlp);
 
-/* Checks that records of the session have the argument of --trace-id. Reports an error if not. */
-enum status otlp_check(const struct otlp *otlp, struct options *options, struct pp_session *session);
+/*
+ * Finds the functions of the session whose calls are spans. Checks that records have the argument of --trace-id, and reports an error
+ * if not.
+ */
+enum status otlp_begin(struct otlp *otlp, struct options *options, struct pp_session *session);
 
-/* Prints a record, as one line. */
-void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event);
+/* Called after each line, with the record that it shows. */
+typedef void otlp_line_fn(const struct pp_mark *mark, void *arg);
+
+/* Prints a record as one line. The record of a call's end can wait for that of the call around it, and is then printed with it. */
+void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event, otlp_line_fn *line, void *arg);
+/* Prints the spans that have waited for 5 s, or all. */
+void otlp_put_waiting(FILE *out, struct otlp *otlp, bool all, otlp_line_fn *line, void *arg);
 /* Prints a log record that says how many records were written and lost so far, as one line. */
 void otlp_put_account(FILE *out, struct otlp *otlp, const char *session, uint64_t recorded, uint64_t lost);
 

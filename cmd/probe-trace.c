@@ -363,6 +363,8 @@ static time_t trace_seconds(void)
 /* A flush of a trace writes packets that are not full, so it is done once per second. */
 static int trace_flush(struct trace_command *t, bool second)
 {
+	if (!t->out && second)
+		sink_put_waiting(&t->sink, t->reader, false);
 	if (!t->out)
 		return sink_flush(&t->sink, t->reader);
 	return second ? pp_trace_write(t->out, NULL) : 0;
@@ -499,8 +501,10 @@ static void trace_account(struct trace_command *t)
 	struct pp_record_counts counts;
 	uint64_t all;
 
-	if (!t->out)
+	if (!t->out) {
+		sink_put_waiting(&t->sink, t->reader, true);
 		sink_flush(&t->sink, t->reader); /* after an error, the rest is lost */
+	}
 	/* In a private session, records after --count are neither recorded nor lost. */
 	if (!t->limited || !t->arming.npatterns)
 		pp_reader_drop(t->reader);
@@ -579,7 +583,7 @@ static enum status trace_begin(struct trace_command *t)
 
 	if (!status && t->otlp) {
 		t->sink.otlp = otlp_new(o, &t->arming, t->trace_id);
-		status = otlp_check(t->sink.otlp, o, t->session);
+		status = otlp_begin(t->sink.otlp, o, t->session);
 	}
 	if (status)
 		return status;

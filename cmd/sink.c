@@ -8,14 +8,48 @@
 #include "cmd/alloc.h"
 #include "cmd/ui.h"
 
-int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event)
+/* A sink and its reader, for lines of OTLP. */
+struct sink_lines {
+	struct sink *sink;
+	struct pp_reader *reader;
+};
+
+/* Counts a line in the memory. */
+static void sink_add_line(const struct pp_mark *mark, void *arg)
+{
+	const struct sink_lines *lines = arg;
+	struct sink *sink = lines->sink;
+
+	sink->marks[sink->nmarks++] = *mark;
+	if (sink->nmarks == SINK_LINES || ftell(sink->memory) > SINK_BYTES)
+		sink_flush(sink, lines->reader);
+}
+
+static void sink_open(struct sink *sink)
 {
 	if (!sink->memory)
 		sink->memory = xmemstream(&sink->bytes, &sink->size);
-	pp_event_mark(event, &sink->marks[sink->nmarks++]);
+}
+
+void sink_put_waiting(struct sink *sink, struct pp_reader *reader, bool all)
+{
+	if (!sink->otlp)
+		return;
+	sink_open(sink);
+	otlp_put_waiting(sink->memory, sink->otlp, all, sink_add_line, &(struct sink_lines){ sink, reader });
+}
+
+int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event)
+{
+	struct sink_lines lines = { sink, reader };
+	struct pp_mark mark;
+
+	sink_open(sink);
 	if (sink->otlp) {
-		otlp_put(sink->memory, sink->otlp, event);
-	} else if (sink->json) {
+		otlp_put(sink->memory, sink->otlp, event, sink_add_line, &lines);
+		return sink->error;
+	}
+	if (sink->json) {
 		event_put_json(sink->memory, event);
 	} else if (sink->format) {
 		format_put(sink->memory, sink->format, event);
@@ -23,8 +57,8 @@ int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event 
 	} else {
 		event_put_text(sink->memory, event, &sink->look);
 	}
-	if (sink->nmarks == SINK_LINES || ftell(sink->memory) > SINK_BYTES)
-		return sink_flush(sink, reader);
+	pp_event_mark(event, &mark);
+	sink_add_line(&mark, &lines);
 	return sink->error;
 }
 

@@ -9,7 +9,7 @@
 #include "runtime/fetch/program.h"
 #include "runtime/session.h"
 
-static const struct manifest_layout *event_layout(const struct pp_event *event)
+static inline const struct manifest_layout *event_layout(const struct pp_event *event)
 {
 	return &manifest_layouts(event->manifest)[manifest_points(event->manifest)[event->record->point].layout];
 }

@@ -102,7 +102,7 @@ static char type_class(const struct ctype *type, bool is_string)
 }
 
 /* Returns the type's name as print_strings() looks for it: that of strings of C, and of C++; "" for all others. */
-static const char *type_text(const struct ctype *type, const struct ctype *target)
+static const char *parameter_type_text(const struct ctype *type, const struct ctype *target)
 {
 	const struct ctype *object = target ? target : type;
 
@@ -149,7 +149,7 @@ static int list_add(struct parameter_list *m, const char *name, const struct cty
 	made->types[made->nargs] = enumeration ? *enumeration : (struct pp_type){ .name = type->name };
 	made->types[made->nargs].die = &made->dies[made->nargs];
 	made->args[made->nargs] = (struct pp_arg){ .name = (char *)name,
-		                                   .type = (char *)type_text(type, target),
+		                                   .type = (char *)parameter_type_text(type, target),
 		                                   .class = class,
 		                                   .described = &made->types[made->nargs] };
 	text = abi_operand(list, place, &length);

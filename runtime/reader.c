@@ -271,19 +271,36 @@ static uint64_t reader_ripe_until(const struct pp_reader *r)
 	return reached > r->delay ? reached - r->delay : 0;
 }
 
-/* Does the same as reader_take_ready(), in the order of time. */
+static bool reader_is_empty(const struct pp_reader *r)
+{
+	for (size_t i = 0; i < nbackends; i++)
+		if (r->sources[i] && r->reached[i] != r->passed)
+			return false;
+	return true;
+}
+
+/* Returns whether a record is to be given out: it is in order, or the heap is full. */
+static bool reader_is_ripe(const struct pp_reader *r)
+{
+	return r->held.n && (reorder_time(&r->held) <= reader_ripe_until(r) || r->held.nbytes >= HELD_MAX);
+}
+
+/* Does the same as reader_take_ready(), in the order of time. Returns 0 only if the rings are empty. */
 static int reader_take_ordered(struct pp_reader *r, const struct backend **backend, const struct record_thread **thread,
                                const struct record **record, size_t *size)
 {
 	uint64_t now = clock_ns();
 
-	if (now - r->passed >= PASS_NS || !r->held.n || reorder_time(&r->held) > reader_ripe_until(r)) {
-		int err = reader_pass_all(r, now);
+	if (now - r->passed >= PASS_NS || !reader_is_ripe(r)) {
+		do {
+			int err = reader_pass_all(r, now);
 
-		if (err)
-			return err;
+			if (err)
+				return err;
+			now = clock_ns();
+		} while (!reader_is_ripe(r) && !reader_is_empty(r));
 	}
-	if (!r->held.n || (reorder_time(&r->held) > reader_ripe_until(r) && r->held.nbytes < HELD_MAX))
+	if (!reader_is_ripe(r))
 		return 0;
 	free(r->given);
 	r->given = reorder_take(&r->held);

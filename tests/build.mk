@@ -18,7 +18,7 @@ test_needs = $(strip $(MISSING) $(call need_pkg,check,check))
 check check-long:
 	$(Q)[ -z "$$(scripts/deps --test --list)" ] || scripts/deps --test || [ -z '$(test_needs)' ] || \
 		{ echo 'missing: $(foreach m,$(test_needs),$(lastword $(subst :, ,$m)))'; exit 1; }
-	$(Q)$(MAKE) --no-print-directory run-$@
+	$(Q)$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc)) run-$@
 
 # Builds the unit tests. They run elsewhere if CROSS is set.
 checks: all $(CHECKS)

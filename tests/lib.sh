@@ -60,6 +60,22 @@ for_others() { mkdir "$T/product" && cp -r "$B/bin" "$B/lib" "$T/product" && chm
 # in_chroot: succeeds in a chroot, which setns(2) would leave.
 in_chroot() { ! nsenter --mount=/proc/$$/ns/mnt test -d "$T"; }
 
+# build_once FILE COMMAND...: makes FILE, a copy of the program that `COMMAND... -o PROGRAM` builds. Tests with the same command
+# share one build, which is made again if a source, a header of its directory or the library is newer.
+build_once() {
+	local file=$1 kept lock status=0
+	shift
+	[[ $* != *"$T"* ]] || { "$@" -o "$file"; return; } # a command of this test only
+	kept=$B/tests/programs/$(cksum <<<"$*" | tr ' ' -)
+	mkdir -p "${kept%/*}"
+	exec {lock}>"$kept.lock"
+	flock $lock
+	[ -x "$kept" ] && [ -z "$(find tests/agent include "$B/lib/libprobepoint.a" -name '*.[cha]' -newer "$kept")" ] ||
+		{ "$@" -o "$kept.new" && mv "$kept.new" "$kept"; } || status=1
+	exec {lock}>&-
+	[ $status = 0 ] && cp "$kept" "$file"
+}
+
 # want LABEL WANTED GOT, want_like LABEL PATTERN GOT
 want() { [ "$2" = "$3" ] || fail "$1: wanted \"$2\", got \"$3\""; }
 # shellcheck disable=SC2053 # the right side is a pattern
@@ -84,9 +100,10 @@ expect_text() {
 	diff -u --label wanted --label got "$T/wanted.text" "$T/got.text" || fail "\"$*\" printed other text"
 }
 
-# wait_for SECONDS COMMAND...: waits until the command succeeds; ten times as long in an emulated machine.
+# wait_for SECONDS COMMAND...: waits until the command succeeds. Fails after so many seconds, but after 60 at least, because
+# other programs may keep the machine busy; after ten times as many in an emulated machine.
 wait_for() {
-	local until=$((SECONDS + $1 * (slow > 1 ? 10 : 1)))
+	local until=$((SECONDS + ($1 < 60 ? 60 : $1) * (slow > 1 ? 10 : 1)))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $until ] || fail "timed out waiting for: $*"

@@ -468,6 +468,7 @@ enum agent_reason {
 	AGENT_COST,        /* ARMED: the filter or aggregate may make a system call in each hit */
 	AGENT_TABLES_FULL, /* the region has no room for the aggregates of the attachment */
 	AGENT_CLOCK,       /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
+	AGENT_FORKED,      /* the process was forked by the system call, not by the C library */
 	AGENT_REASONS
 };
 

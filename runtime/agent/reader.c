@@ -45,7 +45,7 @@ struct agent_reader {
 	uint64_t ndamaged;      /* records that were skipped, except those that rings_unread() counts */
 	bool is_damaged;        /* a ring holds invalid data, and pp_reader_next() has not reported it yet */
 	bool stopped;
-	_Alignas(8) char taken[sizeof(struct record_thread) + RECORD_SIZE_MAX]; /* what was last given out */
+	bool is_given; /* the first record of the merge was given out, and is removed by the next call */
 };
 
 /* ---- recording ---- */
@@ -136,16 +136,12 @@ static int reader_pass(struct agent_reader *r)
 	return err;
 }
 
-/* Moves the earliest record to r->taken. */
-static void reader_take_first(struct agent_reader *r)
+/* Removes the record that was given out. */
+static void reader_remove_given(struct agent_reader *r)
 {
-	const struct queued_record *q = record_merge_first(&r->merge);
-	struct record_thread *thread = (struct record_thread *)r->taken;
-
-	*thread = (struct record_thread){ .attachment = q->attachment, .pid = q->pid, .tid = q->tid };
-	memcpy(thread->comm, q->comm, sizeof(thread->comm));
-	memcpy(thread + 1, q->record, q->size);
-	record_merge_pop(&r->merge);
+	if (r->is_given)
+		record_merge_pop(&r->merge);
+	r->is_given = false;
 }
 
 static bool reader_has_ordered(const struct agent_reader *r)
@@ -183,8 +179,10 @@ static int reader_wait(struct agent_reader *r)
 int agent_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size)
 {
 	struct agent_reader *r = reader;
+	const struct queued_record *q;
 	int got;
 
+	reader_remove_given(r);
 	if (r->given++ == CLOCK_RECORDS || !reader_has_ordered(r)) {
 		r->given = 0;
 		if (r->merge.nbytes < QUEUED_MAX && clock_ns() - r->passed > PASS_NS) {
@@ -197,10 +195,11 @@ int agent_reader_next(void *reader, const struct record_thread **thread, const s
 	got = reader_wait(r);
 	if (got <= 0)
 		return got;
-	reader_take_first(r);
-	*thread = (const struct record_thread *)r->taken;
-	*record = (const struct record *)(*thread + 1);
-	*size = record_words(*record) * (size_t)8;
+	q = record_merge_first(&r->merge);
+	r->is_given = true;
+	*thread = &q->thread;
+	*record = (const struct record *)q->record;
+	*size = q->thread.reserved;
 	return 1;
 }
 
@@ -331,14 +330,14 @@ void agent_reader_drop(void *reader)
 	struct agent_reader *r = reader;
 	struct pp_session *session = r->session->session;
 
-	for (record_merge_sort(&r->merge); r->merge.nheap;) {
-		const struct record_thread *thread = (const struct record_thread *)r->taken;
+	reader_remove_given(r);
+	for (record_merge_sort(&r->merge); r->merge.nheap; record_merge_pop(&r->merge)) {
+		const struct queued_record *q = record_merge_first(&r->merge);
 
-		reader_take_first(r);
 		session_lose(session,
-		             &(struct pp_mark){ .attachment = attachment_id_of(&backend_agent, thread->attachment),
-		                                .pid = (pid_t)thread->pid,
-		                                .point = ((const struct record *)(thread + 1))->point });
+		             &(struct pp_mark){ .attachment = attachment_id_of(&backend_agent, q->thread.attachment),
+		                                .pid = (pid_t)q->thread.pid,
+		                                .point = ((const struct record *)q->record)->point });
 	}
 }
 

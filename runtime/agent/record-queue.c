@@ -9,11 +9,6 @@
 
 #define ROOM_MIN 4096
 
-static const struct queued_record *queue_first(const struct record_queue *queue)
-{
-	return (const struct queued_record *)(queue->bytes + queue->from);
-}
-
 static size_t queued_size(size_t record_size)
 {
 	return (sizeof(struct queued_record) + record_size + 7) & ~7ull;
@@ -55,7 +50,7 @@ struct queued_record *record_queue_reserve(struct record_queue *queue, size_t si
 		return NULL;
 	}
 	q = (struct queued_record *)(queue->bytes + queue->to);
-	q->size = (uint32_t)size;
+	q->thread.reserved = (uint32_t)size;
 	return q;
 }
 
@@ -63,8 +58,8 @@ void record_queue_commit(struct record_queue *queue, struct record_merge *merge)
 {
 	const struct queued_record *q = (const struct queued_record *)(queue->bytes + queue->to);
 
-	queue->to += queued_size(q->size);
-	merge->nbytes += queued_size(q->size);
+	queue->to += queued_size(q->thread.reserved);
+	merge->nbytes += queued_size(q->thread.reserved);
 }
 
 void record_queue_release(struct record_queue *queue)
@@ -79,9 +74,9 @@ static void merge_sift_down(struct record_merge *merge, size_t i)
 		struct record_queue *parent = merge->heap[i];
 
 		if (child + 1 < merge->nheap &&
-		    queue_first(merge->heap[child + 1])->time < queue_first(merge->heap[child])->time)
+		    record_queue_first(merge->heap[child + 1])->time < record_queue_first(merge->heap[child])->time)
 			child++;
-		if (queue_first(parent)->time <= queue_first(merge->heap[child])->time)
+		if (record_queue_first(parent)->time <= record_queue_first(merge->heap[child])->time)
 			return;
 		merge->heap[i] = merge->heap[child];
 		merge->heap[child] = parent;
@@ -105,15 +100,10 @@ int record_merge_add(struct record_merge *merge, struct record_queue *queue)
 	return 0;
 }
 
-const struct queued_record *record_merge_first(const struct record_merge *merge)
-{
-	return merge->nheap ? queue_first(merge->heap[0]) : NULL;
-}
-
 void record_merge_pop(struct record_merge *merge)
 {
 	struct record_queue *queue = merge->heap[0];
-	size_t size = queued_size(queue_first(queue)->size);
+	size_t size = queued_size(record_queue_first(queue)->thread.reserved);
 
 	queue->from += size;
 	merge->nbytes -= size;

@@ -10,11 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/record.h"
+
 struct queued_record {
-	uint64_t time; /* ns of CLOCK_MONOTONIC */
-	uint32_t attachment, pid, tid, size;
-	char comm[16];
-	_Alignas(8) char record[]; /* struct record, size bytes */
+	uint64_t time;               /* ns of CLOCK_MONOTONIC */
+	struct record_thread thread; /* `reserved` is the size of the record */
+	_Alignas(8) char record[];   /* struct record */
 };
 
 /* Zeroed: empty. */
@@ -23,6 +24,11 @@ struct record_queue {
 	size_t from, to, room;
 	bool in_merge;
 };
+
+static inline const struct queued_record *record_queue_first(const struct record_queue *queue)
+{
+	return (const struct queued_record *)(queue->bytes + queue->from);
+}
 
 /* A heap of the queues that are not empty, by the time of their first records. Zeroed: empty. */
 struct record_merge {
@@ -42,8 +48,11 @@ void record_queue_release(struct record_queue *queue);
 /* Adds a queue that is not empty and not in the merge; record_merge_sort() follows. Returns 0 or -ENOMEM. */
 int record_merge_add(struct record_merge *merge, struct record_queue *queue);
 void record_merge_sort(struct record_merge *merge);
-/* Returns the earliest record of all queues; NULL: all are empty. */
-const struct queued_record *record_merge_first(const struct record_merge *merge);
+/* Returns the earliest record of all queues; NULL: all are empty. It is valid until it is removed or its queue grows. */
+static inline const struct queued_record *record_merge_first(const struct record_merge *merge)
+{
+	return merge->nheap ? record_queue_first(merge->heap[0]) : NULL;
+}
 /* Removes the earliest record. */
 void record_merge_pop(struct record_merge *merge);
 void record_merge_release(struct record_merge *merge);

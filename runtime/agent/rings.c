@@ -222,10 +222,10 @@ static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings
 	}
 	record->point = slot.point;
 	record->time = q->time = ring_time(ring, time, record_clock_to_ns(pass->clock, rings->shm, time, &pass->now));
-	q->attachment = slot.attachment;
-	q->pid = (uint32_t)rings->pid;
-	q->tid = ring->tid;
-	memcpy(q->comm, ring->comm, sizeof(q->comm));
+	q->thread.attachment = slot.attachment;
+	q->thread.pid = (uint32_t)rings->pid;
+	q->thread.tid = ring->tid;
+	memcpy(q->thread.comm, ring->comm, sizeof(q->thread.comm));
 	record_queue_commit(&ring->queue, pass->merge);
 	return 0;
 }

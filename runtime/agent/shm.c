@@ -134,41 +134,9 @@ void shm_unmap(struct mapped_shm *shm)
 	*shm = (struct mapped_shm){ 0 };
 }
 
-static unsigned char *shm_at(const struct mapped_shm *shm, uint64_t offset)
-{
-	return (unsigned char *)shm->header + offset;
-}
-
-struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i)
-{
-	return (struct agent_ring *)shm_at(shm, shm->rings_at + i * shm->ring_stride);
-}
-
-unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring)
-{
-	return (unsigned char *)shm_ring(shm, ring) + shm->data_in_ring;
-}
-
 const struct agent_flight_slot *shm_flight_slot(const struct mapped_shm *shm, uint32_t i)
 {
 	return (const struct agent_flight_slot *)shm_at(shm, shm->flight_at + (uint64_t)i * AGENT_FLIGHT_SLOT);
-}
-
-bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring)
-{
-	return __atomic_load_n(&shm_ring(shm, ring)->turns, __ATOMIC_ACQUIRE);
-}
-
-uint32_t shm_used(const struct mapped_shm *shm)
-{
-	uint32_t n = __atomic_load_n(&shm->header->nused, __ATOMIC_ACQUIRE);
-
-	return n < shm->nslots ? n : shm->nslots;
-}
-
-struct agent_slot shm_slot(const struct mapped_shm *shm, uint32_t slot)
-{
-	return ((const volatile struct agent_slot *)shm_at(shm, shm->slots_at))[slot];
 }
 
 static const struct agent_count *shm_ring_counts(const struct mapped_shm *shm, uint32_t ring)

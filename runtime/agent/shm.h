@@ -38,16 +38,44 @@ struct mapped_table {
 int shm_map(struct mapped_shm *shm, int fd, pid_t pid);
 void shm_unmap(struct mapped_shm *shm);
 
-struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i);
+/* The reader calls these for each record. */
+static inline unsigned char *shm_at(const struct mapped_shm *shm, uint64_t offset)
+{
+	return (unsigned char *)shm->header + offset;
+}
+
+static inline struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i)
+{
+	return (struct agent_ring *)shm_at(shm, shm->rings_at + i * shm->ring_stride);
+}
+
 /* Returns the records of a ring. */
-unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring);
+static inline unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring)
+{
+	return (unsigned char *)shm_ring(shm, ring) + shm->data_in_ring;
+}
+
+/* Returns whether a thread has ever taken the ring. A read of a ring without one would allocate its pages. */
+static inline bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring)
+{
+	return __atomic_load_n(&shm_ring(shm, ring)->turns, __ATOMIC_ACQUIRE);
+}
+
+/* Returns the number of slots used so far. */
+static inline uint32_t shm_used(const struct mapped_shm *shm)
+{
+	uint32_t n = __atomic_load_n(&shm->header->nused, __ATOMIC_ACQUIRE);
+
+	return n < shm->nslots ? n : shm->nslots;
+}
+
+static inline struct agent_slot shm_slot(const struct mapped_shm *shm, uint32_t slot)
+{
+	return ((const volatile struct agent_slot *)shm_at(shm, shm->slots_at))[slot];
+}
+
 /* Returns a slot of the flight recorder. */
 const struct agent_flight_slot *shm_flight_slot(const struct mapped_shm *shm, uint32_t i);
-/* Returns whether a thread has ever taken the ring. A read of a ring without one would allocate its pages. */
-bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring);
-/* Returns the number of slots used so far. */
-uint32_t shm_used(const struct mapped_shm *shm);
-struct agent_slot shm_slot(const struct mapped_shm *shm, uint32_t slot);
 /* Returns the number of records that the ring's own counters have. */
 uint64_t shm_ring_recorded(const struct mapped_shm *shm, uint32_t ring);
 /* Moves one record of the point from recorded to lost. Returns false if the region does not have the point. */

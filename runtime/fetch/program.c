@@ -266,13 +266,19 @@ void fetch_release(struct fetch_program *program)
 			return (x) < (y) ? -1 : 1; \
 	} while (0)
 
-static int step_compare(const struct fetch_step *a, const struct fetch_step *b, bool shape)
+/* What a comparison ignores. */
+struct ignored {
+	bool constants, registers;
+};
+
+static int step_compare(const struct fetch_step *a, const struct fetch_step *b, struct ignored ignored)
 {
 	ORDER(a->op, b->op);
-	ORDER(a->a, b->a);
+	if (!ignored.registers || a->op != FETCH_REG)
+		ORDER(a->a, b->a);
 	ORDER(a->b, b->b);
 	ORDER(a->c, b->c);
-	if (!shape || a->op != FETCH_IMM)
+	if (!ignored.constants || a->op != FETCH_IMM)
 		ORDER(a->value, b->value);
 	return 0;
 }
@@ -310,7 +316,7 @@ static int aggregate_compare(const struct fetch_aggregate *a, const struct fetch
 	return order;
 }
 
-static int program_order(const struct fetch_program *a, const struct fetch_program *b, bool shape)
+static int program_order(const struct fetch_program *a, const struct fetch_program *b, struct ignored ignored)
 {
 	int order = 0;
 
@@ -325,7 +331,7 @@ static int program_order(const struct fetch_program *a, const struct fetch_progr
 	ORDER(a->nargs, b->nargs);
 	ORDER(a->nliterals, b->nliterals);
 	for (size_t i = 0; !order && i < a->nsteps; i++)
-		order = step_compare(&a->steps[i], &b->steps[i], shape);
+		order = step_compare(&a->steps[i], &b->steps[i], ignored);
 	for (size_t i = 0; !order && i < a->nliterals; i++)
 		order = literal_compare(&a->literals[i], &b->literals[i]);
 	if (!order)
@@ -341,12 +347,12 @@ static int program_order(const struct fetch_program *a, const struct fetch_progr
 
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 {
-	return program_order(a, b, false);
+	return program_order(a, b, (struct ignored){ 0 });
 }
 
-int fetch_compare_shape(const struct fetch_program *a, const struct fetch_program *b)
+int fetch_compare_shape(const struct fetch_program *a, const struct fetch_program *b, bool registers)
 {
-	return program_order(a, b, true);
+	return program_order(a, b, (struct ignored){ .constants = true, .registers = registers });
 }
 
 int fetch_check(const struct fetch_program *program, unsigned nregisters, uint8_t *depths)

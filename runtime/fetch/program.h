@@ -243,8 +243,11 @@ void fetch_release(struct fetch_program *program);
 
 /* Orders programs for sorting. Returns 0 if both do the same, or a number below or above 0. */
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b);
-/* The same, but ignores the values of FETCH_IMM. Programs of equal shape have the same steps and differ in constants only. */
-int fetch_compare_shape(const struct fetch_program *a, const struct fetch_program *b);
+/*
+ * The same, but ignores the values of FETCH_IMM, and with `registers` the registers of FETCH_REG. Programs of equal shape
+ * have the same steps and differ in those only.
+ */
+int fetch_compare_shape(const struct fetch_program *a, const struct fetch_program *b, bool registers);
 
 /* Returns true for the step that ends an argument. */
 static inline bool fetch_ends_argument(uint8_t op)

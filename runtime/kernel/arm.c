@@ -56,7 +56,7 @@ static int program_compare(const void *a, const void *b)
 		return y->role - x->role;
 	if (x->match != y->match)
 		return y->match - x->match;
-	order = fetch_compare_shape(x, y);
+	order = emit_specs_compare(x, y);
 	return order ? order : ((uintptr_t)x > (uintptr_t)y) - ((uintptr_t)x < (uintptr_t)y);
 }
 
@@ -152,9 +152,9 @@ static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 	size_t size = PROGRAM_SIZE, n = 0;
 
 	for (; from + n < a->nprograms && n < 1u << COOKIE_SPEC_BITS; n++) {
-		if (n && !fetch_compare_shape(programs[n], programs[n - 1]))
+		if (n && !emit_specs_compare(programs[n], programs[n - 1]))
 			continue;
-		size += emit_size_bound(programs[n]);
+		size += emit_size_bound(programs[n]) + EMIT_GROUP_SIZE;
 		if (n && (size > EMIT_INSNS_MAX || !fetch_same_kind(programs[n], programs[0])))
 			break;
 	}

@@ -2,24 +2,78 @@
 /*
  * The fetch programs of a BPF program.
  *
- * The operands of the sites of a probe often differ only in constants, such as the offsets of variables from a base register.
- * The code for such fetch programs is emitted once. It loads the constants that differ from a table, whose rows are the specs.
- * The verifier's time depends on the code, so 1000 different operands load in the time of one.
+ * Operands of sites often differ only in registers and constants, such as the offsets of variables from a base register.
+ * The code for such fetch programs is emitted once. It loads what differs from a table, whose rows are the specs. The
+ * verifier's time depends on the code, so 1000 different operands load in the time of one.
+ *
+ * The verifier does not accept a variable offset in struct pt_regs. So the code first copies the registers that its group
+ * reads to the scratch memory of strings that are compared, and the table has offsets in the copy. Programs that use this
+ * memory, or have no scratch memory, or read the registers of the begin of a call, share code only if their registers are the
+ * same.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/array.h"
 #include "base/error.h"
-#include "runtime/kernel/emit.h"
+#include "runtime/kernel/emitter.h"
+#include "sdt/operand.h"
 
-/* Returns whether the constant of a step differs within the n programs. */
-static bool constant_differs(const struct fetch_program *const *programs, size_t n, size_t step)
+/* Returns the offset of a register in struct pt_regs. */
+static unsigned register_at(const struct fetch_step *step)
 {
-	for (size_t i = 1; i < n; i++)
-		if (programs[i]->steps[step].value != programs[0]->steps[step].value)
+	return cpu_of(MACHINE_HERE, true)->pt_regs[step->a];
+}
+
+/* Returns whether the program may share code with programs that have other registers. */
+static bool registers_may_differ(const struct fetch_program *p)
+{
+	if (p->role != SITE_HIT || p->npredicate || p->naggregate)
+		return false;
+	for (size_t i = 0; i < p->nsteps; i++) {
+		const struct fetch_step *step = &p->steps[i];
+
+		if (fetch_uses_literal(step->op) || step->op == FETCH_HASH ||
+		    (step->op == FETCH_REG && register_at(step) >= 8 * EMIT_REGISTERS))
+			return false;
+	}
+	return true;
+}
+
+int emit_specs_compare(const struct fetch_program *a, const struct fetch_program *b)
+{
+	const bool x = registers_may_differ(a), y = registers_may_differ(b);
+
+	return x != y ? x - y : fetch_compare_shape(a, b, x);
+}
+
+/* Returns what the table has for a step that differs. */
+static int64_t step_entry(const struct fetch_step *step)
+{
+	return step->op == FETCH_REG ? register_at(step) : step->value;
+}
+
+/* Returns whether a step differs within the n programs. */
+static bool step_differs(const struct fetch_program *const *programs, size_t n, size_t i)
+{
+	const uint8_t op = programs[0]->steps[i].op;
+
+	if (op != FETCH_IMM && op != FETCH_REG)
+		return false;
+	for (size_t k = 1; k < n; k++)
+		if (step_entry(&programs[k]->steps[i]) != step_entry(&programs[0]->steps[i]))
 			return true;
 	return false;
+}
+
+/* Returns the words of struct pt_regs that step i of the n programs reads. */
+static uint32_t step_registers(const struct fetch_program *const *programs, size_t n, size_t i)
+{
+	uint32_t registers = 0;
+
+	for (size_t k = 0; k < n && programs[k]->steps[i].op == FETCH_REG; k++)
+		registers |= 1u << register_at(&programs[k]->steps[i]) / 8;
+	return registers;
 }
 
 /* Assigns columns of the table to the steps of a group of n programs. */
@@ -33,10 +87,13 @@ static int group_find_columns(struct emit_specs *specs, struct emit_group *group
 	group->columns = calloc(programs[0]->nsteps + 1, sizeof(*group->columns));
 	if (!group->columns)
 		return error_nomem();
-	for (size_t i = 0; i < programs[0]->nsteps; i++)
-		group->columns[i] = programs[0]->steps[i].op == FETCH_IMM && constant_differs(programs, n, i)
-		                            ? (int16_t)ncolumns++
-		                            : -1;
+	for (size_t i = 0; i < programs[0]->nsteps; i++) {
+		const bool differs = step_differs(programs, n, i);
+
+		group->columns[i] = differs ? (int16_t)ncolumns++ : -1;
+		if (differs)
+			group->registers |= step_registers(programs, n, i);
+	}
 	if (ncolumns > specs->ncolumns)
 		specs->ncolumns = ncolumns;
 	return 0;
@@ -49,7 +106,7 @@ static int groups_find(struct emit_specs *specs)
 
 	for (size_t i = 0, end; i < specs->nprograms && !err; i = end) {
 		for (end = i + 1;
-		     end < specs->nprograms && !fetch_compare_shape(specs->programs[end], specs->programs[i]); end++)
+		     end < specs->nprograms && !emit_specs_compare(specs->programs[end], specs->programs[i]); end++)
 			;
 		if (ALLOC_GROW(specs->groups, specs->ngroups + 1, room))
 			return -ENOMEM;
@@ -69,7 +126,7 @@ static void constants_fill(struct emit_specs *specs)
 			for (size_t i = 0; i < specs->programs[spec]->nsteps; i++)
 				if (group->columns[i] >= 0)
 					specs->constants[spec * specs->ncolumns + (size_t)group->columns[i]] =
-						specs->programs[spec]->steps[i].value;
+						step_entry(&specs->programs[spec]->steps[i]);
 	}
 }
 

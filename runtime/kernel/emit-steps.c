@@ -428,15 +428,19 @@ static void emit_hash_step(struct emitter *e, struct value_stack *s, label fault
 	s->in_r1 = true;
 }
 
-/* r1 or r2 = the constant of step i. Changes r3. */
-static void emit_constant(struct emitter *e, int dst, const struct fetch_program *p, size_t i)
+void emit_registers(struct emitter *e)
 {
-	const int column = emit_column(e, i);
-
-	if (column < 0) {
-		emit_imm64(e, dst, p->steps[i].value);
-		return;
+	for (int i = 0; i < EMIT_REGISTERS; i++) {
+		if (!(e->group->registers >> i & 1))
+			continue;
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, 8 * i));
+		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, SCRATCH_REGISTERS + 8 * i));
 	}
+}
+
+/* r1 or r2 = what the table has in the column for the spec. Changes r3. */
+static void emit_entry(struct emitter *e, int dst, int column)
+{
 	/* The mask shows the verifier that the row is in the table. */
 	emit(e, BPF_LDX_MEM(BPF_DW, dst, BPF_REG_10, AT_COOKIE));
 	emit(e, BPF_ALU64_IMM(BPF_RSH, dst, COOKIE_POINT_BITS));
@@ -445,6 +449,32 @@ static void emit_constant(struct emitter *e, int dst, const struct fetch_program
 	emit_map_value(e, BPF_REG_3, e->maps->constants);
 	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, dst));
 	emit(e, BPF_LDX_MEM(BPF_DW, dst, BPF_REG_3, 8 * column));
+}
+
+/* r1 or r2 = the constant of step i. Changes r3. */
+static void emit_constant(struct emitter *e, int dst, const struct fetch_program *p, size_t i)
+{
+	const int column = emit_column(e, i);
+
+	if (column < 0)
+		emit_imm64(e, dst, p->steps[i].value);
+	else
+		emit_entry(e, dst, column);
+}
+
+/* r1 = the register of step i */
+static void emit_register(struct emitter *e, const struct fetch_program *p, size_t i)
+{
+	const int column = emit_column(e, i);
+
+	if (column < 0) {
+		emit_register_step(e, p->steps[i].a);
+		return;
+	}
+	emit_entry(e, BPF_REG_1, column);
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_1, 8 * (EMIT_REGISTERS - 1)));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_7));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, SCRATCH_REGISTERS));
 }
 
 /* Emits a step other than the end of an argument and the jumps of predicates. */
@@ -460,7 +490,7 @@ static void emit_plain_step(struct emitter *e, struct value_stack *s, const stru
 		break;
 	case FETCH_REG:
 		emit_push_r1(e, s);
-		emit_register_step(e, step->a);
+		emit_register(e, p, i);
 		break;
 	case FETCH_EXTEND:
 		emit_top_to_r1(e, s);

@@ -17,8 +17,8 @@
  * 9. builds the record (emit_record) and puts it into the ring, or into the flight recorder (emit_output).
  *
  * A program serves several fetch programs (specs), and the cookie says which one a point has. Specs that differ in
- * constants only form a group and share their code (emit-specs.c). Steps 7 and 9 each begin with a tree of comparisons that
- * leads to the code of the group. Step 7 is left out if no spec has a predicate or an aggregate.
+ * constants and registers only form a group and share their code (emit-specs.c). Steps 7 and 9 each begin with a tree of
+ * comparisons that leads to the code of the group. Step 7 is left out if no spec has a predicate or an aggregate.
  *
  * Predicates are evaluated, keys and records are built in scratch memory, which is the thread's task storage. The reason is
  * that the program may sleep on a page fault while it reads the process's memory. Per-CPU memory could meanwhile be
@@ -431,6 +431,7 @@ static void emit_record(struct emitter *e, const struct fetch_program *program, 
 	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_RECORD_WORDS, (size - (int)sizeof(struct record_thread)) / 8));
 	if (nstrings)
 		emit(e, BPF_MOV64_IMM(BPF_REG_8, SCRATCH_RECORD + size));
+	emit_registers(e);
 	emit_arguments(e, program);
 	if (nstrings) {
 		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_8));

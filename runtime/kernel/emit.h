@@ -224,11 +224,18 @@ struct emitted {
 struct emit_group {
 	size_t from;      /* the first one */
 	int16_t *columns; /* of each step: where its constant is in a row of the table; -1: not there. NULL: none is */
+	uint32_t registers; /* bit i: the group reads the word i of struct pt_regs through the table */
 };
 
+/* The instructions that a group takes besides those of its fetch program, at most. */
+#define EMIT_GROUP_SIZE 64
+
+/* Orders fetch programs by shape. Returns 0 if they can be in one group. */
+int emit_specs_compare(const struct fetch_program *a, const struct fetch_program *b);
+
 /*
- * The fetch programs (specs) of a BPF program: those of equal shape are neighbours. The constants in which the programs of
- * a group differ are in a table. Its rows are the specs.
+ * The fetch programs (specs) of a BPF program: those of equal shape are neighbours. The constants and registers in which the
+ * programs of a group differ are in a table. Its rows are the specs.
  */
 struct emit_specs {
 	const struct fetch_program *const *programs;
@@ -236,7 +243,7 @@ struct emit_specs {
 	struct emit_group *groups;
 	size_t ngroups;
 	int64_t *constants;
-	size_t nrows, ncolumns; /* nrows is a power of two. ncolumns is 0 if no programs differ in constants only */
+	size_t nrows, ncolumns; /* nrows is a power of two. ncolumns is 0 if each group has one program */
 };
 
 /* Finds the groups. Returns 0 or -ENOMEM. emit_specs_close() releases them. */

@@ -49,11 +49,14 @@ enum {
 };
 _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
 
+#define EMIT_REGISTERS 32 /* words of struct pt_regs that can be in the copy of the registers: see emit-specs.c */
+
 /* Offsets in the scratch memory. */
 #define SCRATCH_ALIGN(n) (((n) + 7) & ~7ul)
 enum {
 	SCRATCH_STACK = 0,                                  /* grows up */
 	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared or searched */
+	SCRATCH_REGISTERS = SCRATCH_TEXT,                   /* or the copy of the registers */
 	SCRATCH_CALL =
 		SCRATCH_TEXT + SCRATCH_ALIGN(FETCH_SEARCH_MAX + 2), /* a struct kernel_frame of a call with a key */
 	SCRATCH_RECORD = SCRATCH_CALL + sizeof(struct kernel_frame),
@@ -63,6 +66,8 @@ enum {
 	SCRATCH_ALIGN(SCRATCH_RECORD + sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX + \
 	              ((n) + 1) * RECORD_STRING_ROOM(max) + 16)
 _Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_DEFAULT), "scratch");
+_Static_assert(SCRATCH_CALL - SCRATCH_REGISTERS >= 8 * EMIT_REGISTERS, "the copy of the registers");
+_Static_assert(EMIT_GROUP_SIZE >= 2 * EMIT_REGISTERS, "emit_registers()");
 _Static_assert(SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_MAX) < 65000, "task storage has at most 64 KiB");
 
 /* The aggregate uses the memory of the record, which is built after it. */
@@ -140,12 +145,14 @@ int emitter_finish(struct emitter *e, struct emitted *out);
  * The following functions emit steps of a fetch program, which is the first one of e->group.
  */
 
-/* Returns the column of the table that the constant of step i is in; -1: it is not in the table. */
+/* Returns the column of the table that the constant or register of step i is in; -1: it is not in the table. */
 static inline int emit_column(const struct emitter *e, size_t i)
 {
 	return e->group && e->group->columns ? e->group->columns[i] : -1;
 }
 
+/* Copies the registers of the group. The code of its arguments expects this. */
+void emit_registers(struct emitter *e);
 /* Emits the steps of the arguments, or of the predicate. */
 void emit_arguments(struct emitter *e, const struct fetch_program *p);
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered);

@@ -9,6 +9,7 @@
 
 #include "runtime/kernel/emitter.h"
 #include "runtime/kernel/link.h"
+#include "runtime/kernel/namespace.h"
 #include "sdt/image.h"
 
 /* ---- the address ---- */
@@ -96,17 +97,28 @@ static uint64_t image_entry_offset(const struct pp_image *image)
 int hook_load(int ring)
 {
 	struct emitter e = { 0 };
+	struct kernel_namespace ns;
 	struct emitted program;
-	int fd;
+	int fd = namespace_describe(&ns);
+	label out;
 
-	emit(&e, BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid));
-	emit(&e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_0, 32));
+	if (fd)
+		return fd;
+	out = label_new(&e);
+	if (ns.inode) {
+		emit(&e, BPF_EMIT_CALL(BPF_FUNC_get_current_task));
+		emit_namespace_process(&e, &ns, PIDTYPE_TGID, out);
+	} else {
+		emit(&e, BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid));
+		emit(&e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_0, 32));
+	}
 	emit(&e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_0, -8));
 	emit_map_fd(&e, BPF_REG_1, ring);
 	emit_stack_address(&e, BPF_REG_2, -8);
 	emit(&e, BPF_MOV64_IMM(BPF_REG_3, 8));
 	emit(&e, BPF_MOV64_IMM(BPF_REG_4, 0));
 	emit(&e, BPF_EMIT_CALL(BPF_FUNC_ringbuf_output));
+	label_place(&e, out);
 	emit_exit(&e);
 	fd = emitter_finish(&e, &program);
 	if (fd)

@@ -11,7 +11,7 @@
 
 struct pp_image;
 
-/* Loads the program of hooks, which writes the process id (8 bytes) to the ring. Returns it, or a negative errno. */
+/* Loads the program of hooks, which writes the process id in this process's pid namespace (8 bytes) to the ring. Returns it, or a negative errno. */
 int hook_load(int ring);
 /* Returns a link for the image, or a negative errno: -ENOENT if no such instruction is known. */
 int hook_attach(const struct pp_image *image, int prog);

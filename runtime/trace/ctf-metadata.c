@@ -291,6 +291,14 @@ int ctf_metadata_add(struct ctf_metadata *m, const struct manifest *manifest, ui
 	return 0;
 }
 
+bool ctf_metadata_has_all_thread_classes(const struct ctf_metadata *m)
+{
+	for (size_t i = 0; i < m->nattachments; i++)
+		if (m->attachments[i].thread_text)
+			return false;
+	return true;
+}
+
 int ctf_metadata_add_thread_classes(struct ctf_metadata *m, uint32_t id)
 {
 	for (size_t i = 0; i < m->nattachments; i++) {

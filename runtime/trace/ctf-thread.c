@@ -313,6 +313,8 @@ int ctf_threads_settle(struct ctf_threads *threads, struct ctf_metadata *metadat
 
 int ctf_threads_describe(struct ctf_threads *threads, struct ctf_metadata *metadata)
 {
+	if (ctf_metadata_has_all_thread_classes(metadata))
+		return 0;
 	for (size_t i = 0; i < threads->nfull; i++) {
 		const struct block *block = threads->full[i];
 		uint32_t from = sizeof(struct ctf_thread_packet);

@@ -158,6 +158,9 @@ const struct ctf_class *ctf_metadata_class(struct ctf_metadata *metadata, const 
 /* Returns the class with an id that ctf_metadata_class() has returned. */
 const struct ctf_class *ctf_metadata_class_by_id(const struct ctf_metadata *metadata, uint32_t id);
 
+/* Returns whether all classes are described for packets of threads. */
+bool ctf_metadata_has_all_thread_classes(const struct ctf_metadata *metadata);
+
 /* Describes the class for packets of threads, too, with all classes of its attachment. Returns 0 or -ENOMEM. */
 int ctf_metadata_add_thread_classes(struct ctf_metadata *metadata, uint32_t id);
 

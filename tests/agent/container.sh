@@ -22,7 +22,7 @@ for how in pid mount; do
 		mkfifo "$T/in"
 		flags="--pid --fork --kill-child" hide=
 		[ $how = mount ] && flags=--mount hide=yes
-		unshare $flags "$T/inside" "$hide" "$agent" <"$T/in" >"$T/out" & outer=$!
+		unshare $flags "$T/inside" "$hide" "$agent" >"$T/out" <"$T/in" & outer=$!
 		exec {to}>"$T/in"
 		wait_for 10 grep -q ready "$T/out"
 		pid=$outer
@@ -32,7 +32,7 @@ for how in pid mount; do
 		want_like "$how '$agent'" "*pid $pid: the process is in another $how namespace (a container) and has ${agent:+an}* agent*" "$out"
 		[ "$agent" ] || want_like "$how" "*and has no agent*" "$out"
 		before=$(grep -c probepoint-agent "/proc/$pid/maps")
-		expect 1 timeout 30 probe-enable -s $S --inject -p "$pid" host:beat
+		expect 1 timeout 120 probe-enable -s $S --inject -p "$pid" host:beat
 		want_like "$how, --inject" "*pid $pid: the process is in another $how namespace*" "$out"
 		want "$how: mappings of the agent" "$before" "$(grep -c probepoint-agent "/proc/$pid/maps")"
 		exec {to}>&-
@@ -43,10 +43,10 @@ done
 
 # An agent that uses another state directory.
 mkfifo "$T/in"
-env -u XDG_RUNTIME_DIR "$T/host" spin <"$T/in" >"$T/out" & pid=$!
+env -u XDG_RUNTIME_DIR "$T/host" spin >"$T/out" <"$T/in" & pid=$!
 exec {to}>"$T/in"
 wait_for 10 grep -q ready "$T/out"
-expect 1 timeout 30 probe-enable -s $S --inject -p $pid host:beat
+expect 1 timeout 120 probe-enable -s $S --inject -p $pid host:beat
 want_like "refusal with another state directory" "*pid $pid: the process has no XDG_RUNTIME_DIR*" "$out"
 want "mappings of the agent" 0 "$(grep -c probepoint-agent "/proc/$pid/maps")"
 exec {to}>&-
@@ -82,11 +82,11 @@ for link in -pie -no-pie; do
 	$CC -O2 -Wall -o "$T/title" "$T/title.c" -fPIE $link -Wl,-z,now || fail "title.c does not build"
 	rm "$T/in"
 	mkfifo "$T/in"
-	"$T/title" <"$T/in" >"$T/out" & pid=$!
+	"$T/title" >"$T/out" <"$T/in" & pid=$!
 	exec {to}>"$T/in"
 	wait_for 10 grep -q ready "$T/out"
 	want "the kernel's copy, $link" 0 "$(grep -c XDG_RUNTIME_DIR "/proc/$pid/environ")"
-	expect 1 timeout 30 probe-enable -s $S --inject -p $pid host:beat
+	expect 1 timeout 120 probe-enable -s $S --inject -p $pid host:beat
 	want_like "loaded, $link" "*no probe matches*" "$out"
 	[ "$(grep -c probepoint-agent "/proc/$pid/maps")" -gt 0 ] || fail "not loaded, $link: $out"
 	exec {to}>&-

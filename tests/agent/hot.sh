@@ -10,8 +10,6 @@ LD_PRELOAD=$AGENT "$T/hot" &
 hot=$!
 at_end "kill -9 $hot 2>/dev/null"
 wait_for 10 probe-list -p $hot -m 'hot:*'
-from=$SECONDS
 timeout 60 probe-trace -b agent -p $hot --buffer 256K --for 300ms hot:it >"$T/out" 2>"$T/err" || fail "status $?: $(cat "$T/err")"
-[ $((SECONDS - from)) -lt 9 ] || fail "--for 300ms took $((SECONDS - from)) s"
 want_like "summary" "*recorded, *lost*" "$(cat "$T/err")"
 want "lines" "$(sed -n 's/.*: \([0-9]*\) recorded.*/\1/p' "$T/err")" "$(wc -l <"$T/out")"

@@ -19,7 +19,7 @@ for way in altstack samestack nested own stale; do
 	"$program" $way <"$T/in" >"$T/out" & pid=$!
 	exec {to}>"$T/in"
 	wait_for 10 grep -q ready "$T/out"
-	timeout 30 probe-enable -q --inject -s $S -p $pid host:beat >"$T/said" 2>&1 & enable=$!
+	timeout 120 probe-enable -q --inject -s $S -p $pid host:beat >"$T/said" 2>&1 & enable=$!
 	if [ $way != stale ]; then
 		# Each try stops and continues the thread.
 		before=$(tries)

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# first
 # Loading the agent is given up because the loader does not return, or killed by SIGKILL at every step. The process
 # continues with its whole state, and the next command reaches its agent.
 . tests/lib.sh
@@ -30,10 +31,12 @@ end() {
 	unset "ends[$1]"
 	want_like "output of $2" "*right *" "$(cat "$T/out.$1")"
 }
+injected() { timeout 60 probe-enable --inject -q -s $S -p $1 host:beat >"$T/said.injected" 2>&1; }
+at_end 'cat "$T/said.injected"' # the reason, if the test fails because of it
 arms() { # WAY WHAT: no process traces it any more, and its agent can arm and disarm
 	local pid=${pids[$1]}
 	wait_for 30 eval "! grep -q 'TracerPid:.*[1-9]' /proc/$pid/task/*/status"
-	wait_for 60 timeout 40 probe-enable --inject -q -s $S -p $pid host:beat
+	wait_for 120 injected $pid
 	case $1 in read) printf abcdef >&${ends[$1]} ;; esac
 	wait_for 30 eval "[ \"\$(hits $pid)\" -gt 2 ]"
 	probe-disable -q -s $S -p $pid || fail "$2 cannot be disarmed"
@@ -88,7 +91,7 @@ for way in "${stepped[@]}"; do
 	if [ "${PROBEPOINT_LONG-}" ]; then
 		at=($(seq 1 $steps))
 	else
-		at=($(seq 7 2 19) $(shuf -n 2 -i 20-$((steps - 20))) $(seq $((steps - 15)) 2 $steps))
+		at=($(seq $((7 + RANDOM % 4)) 4 19) $(shuf -n 2 -i 20-$((steps - 20))) $(seq $((steps - 12 - RANDOM % 4)) 4 $steps))
 	fi
 	for n in "${at[@]}"; do killed $way "at step $n of $steps" mortal $n; done
 done
@@ -100,7 +103,7 @@ moment() { # until it is killed, in ms
 	kill -KILL $asks 2>/dev/null
 	wait $asks 2>/dev/null
 }
-[ "${PROBEPOINT_LONG-}" ] && times=300 || times=12
+[ "${PROBEPOINT_LONG-}" ] && times=300 || times=5
 ways=(vector sleep read futex spin)
 for ((i = 0; i < times; i++)); do
 	ms=$((RANDOM % 120))

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Kills a command at its steps (every ninth from a random one; PROBEPOINT_LONG: each). The target continues, the next
+# first
+# Kills a command at its steps (every 25th from a random one; PROBEPOINT_LONG: each). The target continues, the next
 # command finds a complete session, lists what is armed, and nothing is left at the end. Also kills a target in the
 # middle of its records: the reader gets complete records in order, and none is damaged.
 . tests/lib.sh
@@ -35,7 +36,7 @@ clean() {
 # killed NAME COMMAND...: kills it at each step in turn. prepare_NAME sets up the state before.
 all=0
 killed() {
-	local name=$1 step total every=9
+	local name=$1 step total every=25
 	[ -z "${PROBEPOINT_LONG-}" ] || every=1
 	shift
 	prepare_$name
@@ -86,7 +87,7 @@ times=3 lines=0
 for ((i = 0; i < times; i++)); do
 	start a env LD_PRELOAD="$AGENT" "$T/hits"
 	rm -f "$T/traced"
-	probe-trace --json -b agent -p $a --string arg2 k:one k:two >"$T/traced" 2>"$T/said" &
+	probe-trace --json -b agent --buffer 256K -p $a --string arg2 k:one k:two >"$T/traced" 2>"$T/said" &
 	tracer=$!
 	tell a "start 4"
 	wait_for 60 test -s "$T/traced"

@@ -6,7 +6,7 @@ AGENT=$B/lib/libprobepoint-agent.so
 
 # agent_build NAME [FLAGS...]: builds tests/agent/NAME.c
 agent_build() {
-	$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -g -pthread -Iinclude -I. -o "$T/$1" "tests/agent/$1.c" "${@:2}" ||
+	build_once "$T/$1" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -g -pthread -Iinclude -I. "tests/agent/$1.c" "${@:2}" ||
 		fail "cannot build $1"
 }
 agent_build poke ${SAN:+-fsanitize=$SAN} "$B/lib/libprobepoint.a" $(pkg-config --libs $(pkg-config --exists libdw && echo libdw) libelf libbpf json-c) -lZydis -lstdc++

@@ -99,7 +99,7 @@ end
 
 # ---- the reader killed, the target killed ----
 
-[ "${PROBEPOINT_LONG-}" ] && times=100 || times=6
+[ "${PROBEPOINT_LONG-}" ] && times=100 || times=3
 for ((i = 0; i < times; i++)); do
 	begin
 	tell "endless 2"

@@ -29,7 +29,7 @@ kernel_begins() {
 	perf stat -x, -o "$T/stat" -D -1 --control fifo:"$T/control,$T/answer" -e "$name:tick" -p $pid & perf=$!
 	exec {control}<>"$T/control" {answer}<>"$T/answer"
 	echo enable >&$control
-	read -r -t 10 -u $answer || fail "perf does not begin"
+	read -r -t 60 -u $answer || fail "perf does not begin"
 	say byte0
 	want "the kernel's breakpoint" cc "$said"
 }
@@ -58,7 +58,7 @@ want "kernel's count after the agent left first" 300 "$kernel"
 target_end
 
 # The storm, while the kernel arms and disarms the same site.
-agent_build storm tests/agent/storm-asm.c
+agent_build storm -O1 tests/agent/storm-asm.c
 site=$(poke site "$T/storm" app:always)
 echo "p:$name/always $T/storm:$(printf 0x%x "$site")" >>"$events"
 at_end "echo '-:$name/always' >>'$events'"

@@ -5,9 +5,9 @@
 . tests/lib.sh
 . tests/agent/lib.sh
 
-times=15
+times=8
 [ "${PROBEPOINT_LONG-}" ] && times=200
-agent_build storm tests/agent/storm-asm.c
+agent_build storm -O1 tests/agent/storm-asm.c
 total=0
 for ((i = 0; i < times; i++)); do
 	target "$T/storm" 4

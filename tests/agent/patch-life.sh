@@ -42,10 +42,11 @@ rm -f "$XDG_RUNTIME_DIR/probepoint/$S"/c*
 
 # ---- children that run programs: by fork, by vfork, by a shell; and an earlier child ----
 start
-(LD_PRELOAD=$AGENT exec "$T/life" < <(sleep 2; echo "tick 1000"; echo exit) >"$T/before") &
+(LD_PRELOAD=$AGENT exec "$T/life" < <(until [ -e "$T/armed" ]; do sleep 0.05; done; echo "tick 1000"; echo exit) >"$T/before") &
 before=$!
 poke arm $S 12 -c -p $pid "$T/life" app:tick
 rescan >/dev/null
+touch "$T/armed"
 echo "tick 20" >"$T/in"
 say "run $T/life $T/in fork"; want "fork and exec" "" "$said"
 say "run $T/life $T/in vfork"; want "vfork and exec" "" "$said"

@@ -5,9 +5,9 @@
 . tests/lib.sh
 . tests/agent/lib.sh
 
-seconds=5
+seconds=3
 [ "${PROBEPOINT_LONG-}" ] && seconds=60
-agent_build storm tests/agent/storm-asm.c
+agent_build storm -O1 tests/agent/storm-asm.c
 target "$T/storm" 4
 poke arm $S 2 -p $pid "$T/storm" app:always
 poke arm $S 3 -p $pid "$T/storm" app:handler 'arg0 > 0'

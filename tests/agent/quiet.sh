@@ -58,8 +58,8 @@ observed() {
 	mkfifo "$file.in"
 	strace -D -ff -o "$file" ${preload:+-E LD_PRELOAD="$preload"} "$@" <"$file.in" >"$file.out" 2>"$file.err" & pid=$!
 	exec {end}>"$file.in"
-	for ((i = 0; i < 600; i++)); do waiting $pid && break; sleep 0.05; done
-	[ $i -lt 600 ] || fail "the program does not wait for its input: $(cat /proc/$pid/task/*/{comm,syscall,wchan} 2>&1): $*"
+	for ((i = 0; i < 1200; i++)); do waiting $pid && break; sleep 0.05; done
+	[ $i -lt 1200 ] || fail "the program does not wait for its input: $(cat /proc/$pid/task/*/{comm,syscall,wchan} 2>&1): $*"
 	describe "$place" | sed "s#$file#FILE#" | sort >"$file.state"
 	exec {end}>&-
 	wait $pid

@@ -97,7 +97,7 @@ fi
 
 # ---- slower than the reader: no record is lost, and a trace holds all ----
 
-expect 0 probe-enable -q -b agent -s $S --record --buffer 256K -p $a k:three
+expect 0 probe-enable -q -b agent -s $S --record --buffer 4M -p $a k:three
 tell a "run 4 1000"
 expect 0 timeout -s INT 20 probe-trace -q -s $S -n 4000 -o "$T/trace"
 if have babeltrace2; then
@@ -106,11 +106,11 @@ else
 	part_skipped "records in the trace: babeltrace2 is not installed"
 fi
 want "recorded" "4000 0 0 4000 0" "$(sums $S k:three)"
-tell a "run 1 100000"
+tell a "run 1 1000000"
 read -r hits _ idle recorded lost <<<"$(sums $S k:three)"
-want "hits" "104000 0" "$hits $idle"
-want "recorded and lost" 104000 $((recorded + lost))
-[ $lost -gt 0 ] || fail "a ring of 256 KiB held 100,000 records"
+want "hits" "1004000 0" "$hits $idle"
+want "recorded and lost" 1004000 $((recorded + lost))
+[ $lost -gt 0 ] || fail "a ring held 1,000,000 records"
 trace_kept "$T/traced" --json -s $S
 want "records kept for a later reader" $((recorded - 4000)) "$(wc -l <"$T/traced")"
 expect 0 probe-disable -q -s $S
@@ -355,7 +355,7 @@ U
 	rm -rf /tmp/probepoint-65533
 	touch "$T/user/end"
 	wait $user || fail "without privilege: $(cat "$T/out")"
-	sed -i "s/pid $other/pid N/; s/^\(armed .*\)  not verified.*/\1/" "$T/out"
+	sed -i "s/pid $other\b/pid N/; s/^\(armed .*\)  not verified.*/\1/" "$T/out"
 	diff -u --label wanted --label got - "$T/out" <<'W' || fail "without privilege"
 armed    k:one  pid N  1 site  agent
 armed    k:two  pid N  1 site  agent

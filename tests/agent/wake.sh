@@ -101,7 +101,7 @@ probe-disable -q -s $S
 # ---- users ----
 if [ "$(id -u)" = 0 ]; then
 	mkfifo "$T/in"
-	LD_PRELOAD=$AGENT PROBEPOINT_LISTEN=1 "$T/quiet" user <"$T/in" >"$T/said" & pid=$!
+	LD_PRELOAD=$AGENT PROBEPOINT_LISTEN=1 "$T/quiet" user >"$T/said" <"$T/in" & pid=$!
 	exec {to}>"$T/in"
 	wait_for 10 grep -q 65534 "$T/said"
 	want "users and capabilities of both threads" 1 \

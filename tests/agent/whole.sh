@@ -82,7 +82,7 @@ build -o "$T/real" "$T/real.c"
 LD_PRELOAD=$AGENT "$T/real" & pid=$!
 runs $pid "$T/real"
 is_real() { [ "$(awk '{ sub(/.*\) /, ""); print $39 }' "/proc/$pid/stat")" = 1 ]; }
-for ((i = 0; i < 100; i++)); do is_real || ! kill -0 $pid 2>/dev/null && break; sleep 0.05; done
+for ((i = 0; i < 400; i++)); do is_real || ! kill -0 $pid 2>/dev/null && break; sleep 0.05; done
 if is_real; then
 	expect 0 probe-enable -q -b agent -s $S -p $pid app:real
 	wait_for 10 hits

@@ -113,13 +113,14 @@ expect 0 probe-disable -q -s "$S"
 ticks() { while tell p "tick 50"; do sleep 0.01; done 2>/dev/null; }
 ticks &
 ticking=$!
-expect 0 probe-stat -q -p "$p" --agg 'count() by arg0 % 2' --for 300ms app:tick
+expect 0 probe-stat -q -p "$p" --agg 'count() by arg0 % 2' --for 1s app:tick
 want "rows of a session of its own" "3 app:tick" "$(awk '/%/ && /COUNT/ { on = 1; next } on { n++ } / P*app:tick / { p = $3 } END { print n, p }' <<<"$out")"
 want "total is the number of hits" "$(awk '/app:tick  *[0-9]/ { print $1 }' <<<"$out")" "$(awk '/total/ { print $1 }' <<<"$out")"
-expect 0 probe-stat --json -i 0.05 -n 3 -p "$p" --agg 'max(arg0)' app:tick
+expect 0 probe-stat --json -i 0.4 -n 3 -p "$p" --agg 'max(arg0)' app:tick
 want "JSON reports of a session of its own" '[49,49,49]' "$(jq -s -c '[.[].aggregates[0].entries[0].values[0].max]' <<<"$out")"
 want "sessions afterwards" "" "$(sessions)"
 : >"$T/out"
+: >"$T/err"
 env --default-signal=INT probe-stat -v -p "$p" --agg 'count()' app:tick >"$T/out" 2>"$T/err" &
 stat=$!
 wait_for 20 grep -q 'counting$' "$T/err"
@@ -135,8 +136,13 @@ with_command() { probe-stat -q --agg 'count()' "$@" -- "$T/target" <"$T/requests
 expect 7 with_command 'target:say*'
 want_like "a command's counts" "*1 1 target:say__entry*" "$(sed 's/   */ /g' <<<"$out")"
 expect 125 with_command nothing
-(sleep 0.5; stop p) &
-expect 0 probe-stat -q -p "$p" --agg 'count()' app:tick
+: >"$T/err" # the earlier message is not waited for
+probe-stat -v -p "$p" --agg 'count()' app:tick >"$T/out" 2>"$T/err" &
+stat=$!
+wait_for 60 grep -q 'counting$' "$T/err"
+stop p
+wait $stat
+want "status after the end of the process ($(cat "$T/err"))" 0 $?
 for options in '-s x' '' ; do
 	expect 2 probe-stat $options --agg 'count()' app:tick
 done

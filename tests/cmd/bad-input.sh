@@ -46,9 +46,9 @@ for c in probe-list "probe-enable -s $S app:tick -f" "probe-trace app:tick -f"; 
 	refused 1 "*$T/text*not*ELF*" $c "$T/text"
 	refused 1 "*$T/empty*" $c "$T/empty"
 	refused 1 "*$T/folder*" $c "$T/folder"
-	refused 1 "*$T/fifo*" timeout 20 $c "$T/fifo"
-	refused 1 "*/dev/zero*" timeout 20 $c /dev/zero
-	refused 1 "*/dev/null*" timeout 20 $c /dev/null
+	refused 1 "*$T/fifo*" timeout 120 $c "$T/fifo"
+	refused 1 "*/dev/zero*" timeout 120 $c /dev/zero
+	refused 1 "*/dev/null*" timeout 120 $c /dev/null
 	refused 1 "*$T/cut*" $c "$T/cut"
 done
 expect_text 0 probe-list "$T/no-notes" <<E
@@ -66,7 +66,9 @@ want "JSON for a bad and a good file" '[3,"string"]' "$(json '[(.probes|length),
 
 # A file that is cut anywhere, or has any byte of its notes changed, gives an error or fewer probes, but never a crash.
 size=$(stat -c %s "$T/target")
-for ((n = 0; n < size; n += size / (slow > 1 ? 11 : 97) + 1)); do
+cuts=$((slow > 1 ? 11 : 37))
+[ -z "${PROBEPOINT_LONG-}" ] || cuts=97
+for ((n = 0; n < size; n += size / cuts + 1)); do
 	head -c $n "$T/target" >"$T/cut"
 	probe-list --json "$T/cut" >"$T/out" 2>&1
 	[ $? -le 3 ] || fail "cut at $n: $(cat "$T/out")"
@@ -75,7 +77,7 @@ done
 read -r at length < <(readelf -SW "$T/target" | sed 's/\[ */[/' | awk '$2 == ".note.stapsdt" { print "0x" $5, "0x" $6 }')
 at=$((at)) length=$((length))
 [ $length -gt 0 ] || fail "the target has no notes"
-damaged=0 step=$((slow > 1 ? 61 : 7))
+damaged=0 step=$((slow > 1 ? 61 : 13))
 [ -z "${PROBEPOINT_LONG-}" ] || step=1
 for ((i = 0; i < length; i += step)); do
 	for byte in '\x00' '\xff'; do
@@ -88,7 +90,7 @@ for ((i = 0; i < length; i += step)); do
 		[ $status != 3 ] || damaged=$((damaged + 1))
 	done
 done
-[ $damaged -gt $((slow > 1 ? 0 : 3)) ] || fail "only $damaged damaged files are reported"
+[ $damaged -gt $((slow > 1 ? 0 : 1)) ] || fail "only $damaged damaged files are reported"
 # A note whose size exceeds the section does not hide the others, and sets the exit status.
 cp "$T/target" "$T/damaged"
 printf '\xff\xff\xff\x7f' | dd of="$T/damaged" bs=1 seek=$((at + 4)) conv=notrunc 2>/dev/null
@@ -120,7 +122,13 @@ wait_for 20 sh -c "grep -q '^State:.Z' /proc/\$(pgrep -P $parent)/status"
 zombie=$(pgrep -P $parent)
 refused 1 "*$zombie*" probe-enable -s "$S" -p "$zombie" 'app:*'
 kill $parent
-refused 1 "*no probe matches*maps no files*" probe-enable -s "$S" -p 2 'app:*' # a kernel thread maps no files
+# A kernel thread maps no files. A PID namespace has none.
+kernel_thread=$(pgrep -x kthreadd)
+if [ "$kernel_thread" ]; then
+	refused 1 "*no probe matches*maps no files*" probe-enable -s "$S" -p "$kernel_thread" 'app:*'
+else
+	part_skipped "a kernel thread: this PID namespace has none"
+fi
 
 # ---- without privilege ----
 nobody "$T/product/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "user nobody cannot list a readable file"

@@ -86,7 +86,7 @@ cp "$B/examples/weblog" "$T/weblog"
 cp "$B/examples/weblog" "$T/a 'b\"; touch owned"
 cp "$B/examples/weblog" "$T/\$(touch owned)"
 cp "$B/examples/kv" "$T/dir/kv"
-"$T/weblog" -t 60 >/dev/null 2>&1 & pid=$!
+"$T/weblog" -t 3600 >/dev/null 2>&1 & pid=$!
 probe-enable -q -s "$S" -f "$T/weblog" weblog:account__entry weblog:complain__entry 2>/dev/null && session=$S
 at_end "probe-disable -q -s $S 2>/dev/null"
 

@@ -12,7 +12,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 
 seed=${SEED:-$RANDOM}
 RANDOM=$seed
-rounds=12
+rounds=7
 [ -z "${PROBEPOINT_LONG-}" ] || rounds=2000
 echo "SEED=$seed"
 signals=(INT INT TERM)

@@ -13,8 +13,10 @@ at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/nul
 
 preloaded() { LD_PRELOAD="$T/no-memory.so" "$@" >"$T/stdout" 2>"$T/stderr"; }
 echo "SEED=${SEED:=$RANDOM}"
-# each COMMAND...: runs it once for each allocation, which fails. Calls `before` before it, and `after` after it. If
-# PROBEPOINT_SLOW is N, only every Nth allocation fails; SEED chooses the first.
+every=$((3 * slow))
+[ -z "${PROBEPOINT_LONG-}" ] || every=$slow
+# each COMMAND...: runs it once for every third allocation (PROBEPOINT_LONG: each; PROBEPOINT_SLOW=N: N times fewer), which
+# fails; SEED chooses the first. Calls `before` before it, and `after` after it.
 each() {
 	local most
 	before
@@ -24,7 +26,7 @@ each() {
 	n=none
 	after
 	[ "$most" -gt 100 ] || fail "$*: only '$most' allocations"
-	for ((n = 1 + SEED % slow; n <= most; n += slow)); do
+	for ((n = 1 + SEED % every; n <= most; n += every)); do
 		before
 		FAIL_AT=$n preloaded "$@"
 		rc=$?

@@ -27,7 +27,7 @@ expect 0 probe-stat -q -s $S --sort p99
 want "the first row by p99" sampled:hit "$(head -n 1 <<<"$out" | awk '{ print $5 }')"
 expect 0 probe-stat -q -s $S
 want "the first row by hits" sampled:twice "$(head -n 1 <<<"$out" | awk '{ print $3 }')"
-expect 0 timeout 20 probe-stat -b agent -p "$pid" --percentiles --agg 'pct(arg0)' --for 100ms --json sampled:hit
+expect 0 timeout 120 probe-stat -b agent -p "$pid" --percentiles --agg 'pct(arg0)' --for 100ms --json sampled:hit
 expect 2 probe-stat -b agent -p "$pid" --percentiles --agg 'count()' sampled:hit
 want_like "no pct()" "*--percentiles needs pct() in --agg*" "$out"
 expect 2 probe-stat --sort p12

@@ -4,9 +4,9 @@
 . tests/lib.sh
 need_root
 
-"$B/examples/weblog" -t 60 >"$T/log" 2>&1 &
+"$B/examples/weblog" -t 3600 >"$T/log" 2>&1 &
 weblog=$!
-sleep 0.5
+runs $weblog "$B/examples/weblog"
 pidof() { echo "$weblog"; }
 # README.md uses the session `default`. A test must use its own.
 for command in probe-enable probe-stat probe-trace probe-disable; do
@@ -15,7 +15,7 @@ done
 at_end "command probe-disable -q -s $S"
 
 mask() {
-	sed -E "s#$B#build#g; s/$S/default/g; s/^[0-9:.]+ [0-9]+\/[0-9]+ (weblog .* path=).*/\1P/; s/pid [0-9]+/pid N/" |
+	sed -E "s#$B#build#g; s/\b$S\b/default/g; s/^[0-9:.]+ [0-9]+\/[0-9]+ (weblog .* path=).*/\1P/; s/pid [0-9]+/pid N/" |
 		sed -E 's/^ +[0-9]+( +1 +weblog:\S+) +[0-9]+/HITS\1 N/; s/ +PID/ PID/' |
 		sed -E 's/[0-9]+ sites?/N sites/g; s/^(  weblog:\S+) +[0-9]+ /\1 N /'
 }

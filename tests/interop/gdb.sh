@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
+# first
 # gdb lists the sites that we list. At the first hit of every probe of Lua it finds the arguments that probe-trace printed
-# in a run with the same addresses.
+# in a run with the same addresses. The short form has a part of the probes.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq gdb setarch
-lua_need probed-O0 probed-O2 probed-lto
+kinds=("${levels[@]/#/probed-}" ${PROBEPOINT_LONG:+probed-lto})
+lua_need "${kinds[@]}"
+RANDOM=${SEED:=$RANDOM}
+echo "SEED=$SEED"
+# Each part fits into the ring without a reader, so that no record is lost on a busy machine.
+parts=('l[a-d]' 'l[e-o]' 'l[p-s]' 'l[t-z]') least=1000
+[ "${PROBEPOINT_LONG-}" ] || { parts=("${parts[RANDOM % 4]}") least=100; }
 
-for kind in probed-O0 probed-O2 probed-lto; do
+for kind in "${kinds[@]}"; do
 	lua_own $kind
 	probe-list --json "$lua" >"$T/list" || fail "probe-list ends with $?"
 
@@ -23,13 +30,13 @@ for kind in probed-O0 probed-O2 probed-lto; do
 	[ $kind = probed-O2 ] || [ "${PROBEPOINT_LONG-}" ] || continue # stopping at each first hit is slow
 	# The probe that depends on the time of day is left out.
 	seed='lmathlib:setseed__entry'
-	jq -r '.probes[] | "\(.provider):\(.name)\t\(.signature)"' "$T/list" | grep -v "^$seed	" >"$T/probes"
+	jq -r '.probes[] | "\(.provider):\(.name)\t\(.signature)"' "$T/list" | grep -v "^$seed	" |
+		grep -E "^($(IFS='|'; echo "${parts[*]}"))" >"$T/probes"
 	printf 'go\nend\n' >"$T/input"
 	args="tests/lua/counted.lua 12 <$T/input >/dev/null"
-	# In parts that fit into the ring without a reader, so that no record is lost on a busy machine.
 	: >"$T/events"
-	for part in 'l[a-d]*' 'l[e-o]*' 'l[p-s]*' 'l[t-z]*'; do
-		probe-trace --json -f "$lua" "$part:*" -- sh -c "exec env -i setarch $(uname -m) -R $lua $args" \
+	for part in "${parts[@]}"; do
+		probe-trace --json -f "$lua" "$part*:*" -- sh -c "exec env -i setarch $(uname -m) -R $lua $args" \
 			>>"$T/events" 2>"$T/stderr" || fail "probe-trace: $(cat "$T/stderr")"
 		want_like "nothing is lost" '* 0 lost*' "$(cat "$T/stderr")"
 	done
@@ -38,7 +45,8 @@ for kind in probed-O0 probed-O2 probed-lto; do
 		-x tests/lua/gdb_first.py "$lua" >"$T/gdb" 2>&1 || fail "gdb: $(tail -n 5 "$T/gdb")"
 	[ ! -s "$T/differ" ] || fail "$kind: $(head -n 20 "$T/differ")"
 	said=$(grep 'first hits of' "$T/gdb") || fail "gdb: $(tail -n 5 "$T/gdb")"
-	want_like "first hits" 'first hits of 1[0-9][0-9][0-9] probes, 1[0-9][0-9][0-9] arguments' "$said"
+	[[ $said =~ ^'first hits of '([0-9]+)' probes, '([0-9]+)' arguments' ]] && [ "${BASH_REMATCH[1]}" -ge $least ] &&
+		[ "${BASH_REMATCH[2]}" -ge $least ] || fail "too few: $said"
 	echo "$kind: $said"
 done
 [ "$(id -u)" = 0 ] || part_skipped "arguments: arming needs root"

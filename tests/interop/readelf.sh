@@ -4,9 +4,10 @@
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq readelf
-lua_need probed-O0 probed-O2 probed-lto
+kinds=("${levels[@]/#/probed-}" ${PROBEPOINT_LONG:+probed-lto})
+lua_need "${kinds[@]}"
 
-for kind in probed-O0 probed-O2 probed-lto; do
+for kind in "${kinds[@]}"; do
 	lua=$LUA/$kind/lua
 	readelf -nW "$lua" >"$T/readelf" 2>"$T/stderr"
 	want "readelf prints no warning" "" "$(grep -v 'note.probepoint' "$T/stderr")"

@@ -123,7 +123,7 @@ all_over() {
 	! ls /sys/fs/bpf/probepoint 2>/dev/null | grep -q "^$S-" && [ "$(site_bytes $k1)" = "$clean" ] &&
 		[ "$(site_bytes $k2)" = "$clean" ] && [ "$("$T/links" "$T")" = 0 ]
 }
-for ((i = 0; i < 100; i++)); do all_over && break; sleep 0.1; done
+for ((i = 0; i < 600; i++)); do all_over && break; sleep 0.1; done
 all_over || fail "left: $(ls /sys/fs/bpf/probepoint 2>/dev/null | xargs) links $("$T/links" "$T"), bytes $(site_bytes $k1), $(site_bytes $k2)"
 for name in k1 k2; do
 	tell $name semaphore

@@ -20,7 +20,7 @@ filters=(
 	'big.len % 3 == 0'
 )
 for ((i = 0; i < ${#filters[@]}; i++)); do at_end "probe-disable -q -s $S-$i 2>/dev/null"; done
-[ "${PROBEPOINT_LONG-}" ] && calls=200000 || calls=$((20000 / slow))
+[ "${PROBEPOINT_LONG-}" ] && calls=200000 || calls=$((5000 / slow))
 
 passed() { probe-stat --json -s "$1" | jq '.probes[] | .hits - .filtered'; }
 check() { # WHAT BACKEND FROM TO

@@ -49,6 +49,7 @@ if have java && have javac; then
 	cat >"$T/Threads.java" <<-'E'
 		public class Threads {
 			public static void main(String[] a) throws Exception {
+				System.out.println("ready");
 				System.in.read();
 				for (int i = 0; i < 40; i++) {
 					Thread t = new Thread(() -> { }, "probed-" + i);
@@ -65,8 +66,7 @@ if have java && have javac; then
 	java -Xmx128m -cp "$T" Threads <"$T/java" >"$T/java.out" &
 	pid=$!
 	exec {java}>"$T/java"
-	wait_for 20 grep -q libjvm.so "/proc/$pid/maps"
-	sleep 1
+	wait_for 60 grep -q ready "$T/java.out"
 	expect 0 probe-enable --yes --json -s "$S" -p "$pid" 'hotspot*:*'
 	want "over 500 sites armed, none refused, all read back" true \
 		"$(jq '([.armed[].sites] | add) > 500 and .refused == [] and all(.armed[]; .verified)' <<<"$out")"

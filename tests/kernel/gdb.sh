@@ -49,7 +49,7 @@ wait_for 20 breakpoint_stands
 expect 1 probe-enable -s "$S" -p "$pid" 'forks:*'
 want_like "a breakpoint in the way" "*pid $gdb, which debugs pid $pid, has a breakpoint there*" "$out"
 printf '%s\n' 'interrupt' 'delete' >&$to_gdb
-sleep 0.5
+wait_for 60 grep -qE 'SIGINT|stopped\.' "$T/gdb.log"
 finish "gdb first"
 
 # armed first: then gdb attaches, sets a breakpoint elsewhere, and detaches

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# first
 # 300 sites of one probe with different operands; 10,000 sites (PROBEPOINT_LONG: 50,000) of 1000 probes in one session.
 . tests/lib.sh
 . tests/kernel/lib.sh

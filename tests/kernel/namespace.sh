@@ -13,6 +13,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 cat >"$T/inside.sh" <<'I'
 . tests/lib.sh
 . tests/kernel/lib.sh
+rm -rf "$T"
 T=$1 S=$2
 at_end=() # the files are the other script's
 trap - EXIT

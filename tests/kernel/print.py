@@ -147,7 +147,7 @@ def show(text, field):
 def make(seed, path):
     maker = Maker(seed)
     leaves, missing = {}, set()
-    for _ in range(1000):  # some structures have fewer leaves
+    for _ in range(2000):  # a small structure has fewer leaves
         if len(leaves) == 22 or sum(len(leaf[2]) + 2 for leaf in leaves.values()) >= 900:
             break
         text, pointers, field = maker.leaf()

@@ -144,6 +144,30 @@ expect 0 probe-disable -q -s $S
 says "100 0" "lowered" 0
 bye
 
+# The same in another pid namespace, where processes have other ids.
+cat >"$T/inside.sh" <<'I'
+. tests/lib.sh
+. tests/kernel/lib.sh
+rm -rf "$T"
+T=$1 S=$2
+at_end=() # the files are the other script's
+trap - EXIT
+raised() { ask "0 0"; [ "$answer" -gt 0 ]; }
+want "this pid" 1 $$
+expect 0 probe-enable -q -s $S -f "$T/one" bss:p
+converse "$T/one"
+wait_for 20 raised
+ask "100 0"
+want "hits in another pid namespace" 100 "$(count $S bss:p)"
+expect 0 probe-disable -q -s $S
+ask "0 0"
+want "the semaphore in another pid namespace, lowered" 0 "$answer"
+exec {in}>&- {reply}<&-
+wait $pid || fail "the target ended with $?"
+rm -f "$T/in" "$T/out"
+I
+expect 0 unshare -pf --mount-proc bash "$T/inside.sh" "$T" "$S"
+
 # ---- a command that is killed at any moment: its semaphore owner does not keep the session's lock or anything else ----
 
 converse "$T/one"

@@ -29,6 +29,13 @@ measured "Chrome's JSON" probe-report --perfetto=/dev/null "$T/trace"
 measured "stacks" probe-report --folded "$T/trace"
 want "records" "$records" "$(probe-report --json "$T/trace" | jq .records)"
 
+# A trace of many threads and processes: tables are full.
+rm -r "$T/trace"
+python3 tests/report/tree.py make "$T/trace" "$T/truth" "${SEED:-17}" plain,threads || fail "no trace"
+records=$(python3 tests/report/tree.py grow-threads "$T/trace" $((${BYTES:-1073741824} / 4)) wide) || fail "the trace does not grow"
+measured "JSON of many processes" probe-report --json "$T/trace"
+measured "page of many processes" probe-report --html="$T/page.html" "$T/trace"
+
 # A trace whose records are all in mixed packets.
 rm -r "$T/trace"
 python3 tests/report/tree.py make "$T/trace" "$T/truth" "${SEED:-17}" plain || fail "no trace"

@@ -7,7 +7,7 @@
 . tests/lua/lib.sh
 need jq "$GCOV"
 need_root
-lua_need probed-O0 probed-O2 gcov
+lua_need "${levels[@]/#/probed-}" gcov
 
 # Runs a round of counted.lua in the named Lua, and waits until it is ready for the next one.
 round() {
@@ -55,7 +55,7 @@ want_traps() {
 ten='lbaselib:luaB_tostring lstrlib:str_format ltablib:tinsert lmathlib:math_floor lapi:index2value ltablib:sort
 	lbaselib:luaB_pcall lcorolib:luaB_auxwrap lobject:luaO_pushvfstring lstring:internshrstr'
 
-for level in O0 O2; do
+for level in "${levels[@]}"; do
 	lua_own probed-$level
 	s=$S$level
 	at_end "probe-disable -q -s $s 2>/dev/null; probe-disable -q -s ${s}all 2>/dev/null"

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 # Shared by tests/lua/*.sh, after tests/lib.sh: Lua 5.4 of Debian's source package, downloaded and built once for all.
 #
+# levels: the optimization levels of a test. The short form has only -O2.
+#
 # lua_need KIND... builds below $B/lua, and skips the test if the source cannot be downloaded. KINDs: plain-O0, plain-O2
 # (without the plugin), probed-O0, probed-O2, probed-lto, gcov. Each is $B/lua/KIND/lua. Hash seeds are fixed in all
 # of them; gcov resets its counts on SIGUSR1 and writes them on SIGUSR2.
 
 LUA=$B/lua
+levels=(${PROBEPOINT_LONG:+O0} O2)
 LUA_CC=${PLUGIN_CC:-gcc}
 # The gcov of the compiler: one of another version may crash on its files.
 GCOV=${LUA_CC/gcc/gcov}

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
+# first
 # Lua with a probe at every function behaves as without: scripts print the same, unarmed and with everything armed.
 # probe-list lists the functions that gcov knows.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq "$GCOV"
-lua_need plain-O0 plain-O2 probed-O0 probed-O2 gcov
+lua_need "${levels[@]/#/plain-}" "${levels[@]/#/probed-}" gcov
 
-for level in O0 O2; do
+for level in "${levels[@]}"; do
 	want "what the compiler says at -$level" "" "$(cat "$LUA/probed-$level/log")"
 	for script in calls values; do
 		"$LUA/plain-$level/lua" tests/lua/$script.lua >"$T/plain" 2>&1 || fail "$script ends with $?: $(cat "$T/plain")"
@@ -22,7 +23,7 @@ done
 
 (cd "$LUA/gcov" && "$GCOV" --json-format --stdout l*.gcno 2>/dev/null) |
 	jq -r '.files[] | (.file | sub("\\.c$"; "")) + ":" + .functions[].name' | LC_ALL=C sort -u >"$T/functions"
-for level in O0 O2; do
+for level in "${levels[@]}"; do
 	probe-list --json "$LUA/probed-$level/lua" >"$T/list.$level" || fail "probe-list ends with $?"
 	jq -r '.probes[] | select(.name | endswith("__entry")) | .provider + ":" + (.name | sub("__entry$"; ""))' \
 		"$T/list.$level" | LC_ALL=C sort >"$T/entries"
@@ -46,9 +47,7 @@ want "signature" '"(lua_State *L, int arg, const char *def, const char *const *l
 
 [ "$(id -u)" = 0 ] || { part_skipped "arming needs root"; exit 0; }
 at_end "probe-disable -q -s $S 2>/dev/null"
-levels=O2
-[ -z "${PROBEPOINT_LONG-}" ] || levels="O0 O2"
-for level in $levels; do
+for level in "${levels[@]}"; do
 	lua_own probed-$level
 	"$LUA/plain-$level/lua" tests/lua/values.lua >"$T/plain" 2>&1
 	probe-enable -q --yes --json -s $S -f "$lua" '*' >"$T/armed" || fail "arming ends with $?"

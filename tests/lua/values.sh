@@ -5,10 +5,10 @@
 . tests/lua/lib.sh
 need jq python3
 need_root
-lua_need probed-O0 probed-O2
+lua_need "${levels[@]/#/probed-}"
 
-# The third run arms as older kernels do.
-for level in O0 O2 links; do
+# The last run arms as older kernels do.
+for level in "${levels[@]}" links; do
 	s=$S$level
 	build=$level
 	[ $level != links ] || { build=O2; export PROBEPOINT_NO_UPROBE_MULTI=1; }

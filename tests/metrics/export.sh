@@ -28,7 +28,7 @@ has_socket "$exporter" || fail "the server has no listening socket"
 ! has_socket "$reader" || fail "the reader has the listening socket"
 
 # ---- paths, methods, formats ----
-code() { curl -s -m 20 -o "$T/body" -w '%{http_code}' "$@"; }
+code() { curl -s -m 60 -o "$T/body" -w '%{http_code}' "$@"; }
 want "no sessions" "probepoint_sessions 0" "$(scrape | grep '^probepoint_sessions ')"
 for path in / /metrics/ /metric /metrics.txt /../etc/passwd; do
 	want "$path" 404 "$(code --path-as-is "${url%/metrics}$path")"
@@ -98,7 +98,7 @@ done
 failed=$T/failed
 for i in 1 2 3 4; do
 	(while [ ! -e "$T/enough" ]; do
-		curl -sS -f -m 30 -H 'Accept: application/openmetrics-text' "$url" >"$T/reply.$i" 2>>"$failed" || echo "curl: $?" >>"$failed"
+		curl -sS -f -m 60 -H 'Accept: application/openmetrics-text' "$url" >"$T/reply.$i" 2>>"$failed" || echo "curl: $?" >>"$failed"
 		[ "$(tail -c 6 "$T/reply.$i")" = "# EOF" ] || echo "cut off" >>"$failed"
 	done) &
 	clients[i]=$!
@@ -119,13 +119,12 @@ want "sessions that are left" "probepoint_sessions 1" "$(scrape | grep '^probepo
 
 # ---- a session that is locked is counted as unread, and others are served ----
 probe-enable -q -b kernel -s "$S-locked" -f "$T/work" app:work || fail "cannot arm"
-flock -o "/sys/fs/bpf/probepoint/$S-locked" sleep 20 &
-locker=$!
-sleep 0.2
+exec {lock}<"/sys/fs/bpf/probepoint/$S-locked"
+flock $lock
 scrape >"$T/scrape" || fail "no scrape with a locked session"
 want "unread sessions" "probepoint_unread_sessions 1" "$(grep '^probepoint_unread_sessions ' "$T/scrape")"
 grep -q "probepoint_hits_total{session=\"$S\"" "$T/scrape" || fail "another session is missing"
-kill $locker
+exec {lock}<&-
 wait_for 20 probe-disable -q -s "$S-locked"
 
 # ---- the end ----
@@ -156,7 +155,7 @@ for i in 1 2 3; do
 	kill -STOP "$reader"
 	clients=()
 	for k in {1..30}; do
-		curl -s -m 20 -o /dev/null "$url" &
+		curl -s -m 60 -o /dev/null "$url" &
 		clients+=($!)
 	done
 	sleep "0.$((RANDOM % 4))"
@@ -172,7 +171,7 @@ done
 for_others
 nobody env XDG_RUNTIME_DIR= "$T/product/bin/probe-export" --json --listen 127.0.0.1:0 >"$T/json" 2>"$T/log" &
 exporter=$!
-has_url() { url=$(jq -er .url "$T/json" 2>/dev/null); }
+has_url() { url=$(jq -er .url "$T/json" 2>/dev/null) && [ "$url" ]; } # jq -e succeeds without input
 wait_for 10 has_url
 scrape >"$T/scrape" || fail "another user's exporter does not answer: $(cat "$T/log")"
 want "sessions of another user" "probepoint_sessions 0" "$(grep '^probepoint_sessions ' "$T/scrape")"

@@ -59,7 +59,7 @@ exporting() {
 	url=$(sed -n 's/^probe-export: serving //p' "$file")
 }
 # scrape [CURL OPTION...]: prints the metrics. A document is made again after 0.25 s only.
-scrape() { sleep 0.3; curl -sS -m 20 -f "$@" "$url"; }
+scrape() { sleep 0.3; curl -sS -m 60 -f "$@" "$url"; }
 # value FILE NAME [LABEL TEXT]...: prints the sum of the samples of that name whose labels contain the texts.
 value() {
 	local file=$1 name=$2

@@ -34,7 +34,7 @@ for host in one two; do
 	mkdir "$T/$host"
 	build_work "$T/$host/work"
 	work_start $host "$T/$host/work"
-	on $host probe-enable -q -b kernel -s agg -f "$T/$host/work" \
+	on $host probe-enable -q --budget 90% -b kernel -s agg -f "$T/$host/work" \
 		--agg 'count(), sum(arg0), max(arg0), avg(arg0), hist(arg0), lhist(arg0, 0, 1000, 100), pct(arg0) by arg1' app:work ||
 		fail "cannot arm on host $host"
 	# A ring that is too small loses records.
@@ -65,7 +65,7 @@ for kind in text native; do
 done
 # query PORT EXPRESSION: prints "INSTANCE VALUE" lines.
 query() {
-	on watch curl -sS -m 10 --data-urlencode "query=$2" "http://127.0.0.1:$1/api/v1/query" |
+	on watch curl -sS -m 60 --data-urlencode "query=$2" "http://127.0.0.1:$1/api/v1/query" |
 		jq -r '.data.result[]? | (.metric.instance // "all") + " " + .value[1]' | sort
 }
 both_up() { [ "$(query $1 'sum(probepoint_hits_total{session="agg"})')" = "all 10001" ]; }
@@ -131,6 +131,17 @@ want "the count of native histograms" "$(own agg '.aggregates[0].total.values[6]
 	"$(query 9091 'sum by (instance) (histogram_count(probepoint_distribution{call="pct(arg0)"}))')"
 want "the sum of native histograms" "$(own agg '.aggregates[0].total.values[6].sum')" \
 	"$(query 9091 'sum by (instance) (histogram_sum(probepoint_distribution{call="pct(arg0)"}))')"
+
+# ---- the dashboard: each of its queries, with the variables' values, has an answer ----
+board=examples/fleet/grafana-dashboard.json
+jq -r '.. | objects | .expr // empty | gsub("\\$__range|\\$__rate_interval"; "1m") | gsub("\\$call"; "pct(arg0)") | gsub("\\$[a-z]+"; ".*")' $board >"$T/queries"
+jq -r '.templating.list[] | select(.type == "query") | .query.query | gsub("\\$[a-z]+"; ".*") |
+	capture("label_values\\((?<series>.*), (?<label>[a-z]+)\\)") | "count by (\(.label)) (\(.series))"' $board >>"$T/queries"
+[ "$(wc -l <"$T/queries")" -ge 26 ] || fail "the dashboard's queries are not found"
+while read -r expression; do
+	on watch curl -sS -m 10 --data-urlencode "query=$expression" http://127.0.0.1:9090/api/v1/query >"$T/answer" || fail "no answer"
+	want_like "$expression" "success [1-9]*" "$(jq -r '"\(.status) \(.data.result | length)"' "$T/answer")"
+done <"$T/queries"
 
 # ---- a host whose session ends and begins again ----
 on one probe-disable -q -s agg

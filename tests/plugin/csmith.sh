@@ -8,7 +8,7 @@ inc=
 for dir in /usr/include/csmith /usr/include/csmith-*; do [ -f "$dir/csmith.h" ] && inc=$dir; done
 [ "$inc" ] || skip "csmith's headers are not installed"
 
-count=${COUNT:-4} first=${SEED:-$RANDOM}
+count=${COUNT:-2} first=${SEED:-$RANDOM}
 [ "${PROBEPOINT_LONG-}" ] && count=${COUNT:-500}
 echo "seeds from $first"
 one() {
@@ -25,10 +25,10 @@ one() {
 			head -n 20 "$dir/log"; echo "seed $seed, $flags: does not compile"
 			return 1
 		}
-		timeout 20 "$dir/probed" >"$dir/out" 2>&1
+		timeout 120 "$dir/probed" >"$dir/out" 2>&1
 		cmp "$dir/plain.out" "$dir/out" || {
 			# a program with undefined behaviour may differ without the plugin too
-			$GCC -w -I"$inc" $flags "$dir/p.c" -o "$dir/again" && timeout 20 "$dir/again" >"$dir/again.out" 2>&1
+			$GCC -w -I"$inc" $flags "$dir/p.c" -o "$dir/again" && timeout 120 "$dir/again" >"$dir/again.out" 2>&1
 			cmp -s "$dir/again.out" "$dir/out" || { echo "seed $seed, $flags: other results"; return 1; }
 		}
 	done
@@ -37,9 +37,9 @@ one() {
 	echo .
 }
 done=0
-for ((i = 0; i < count; i++)); do
+for ((i = 0; done < count && i < 4 * count; i++)); do # some do not compile, or do not end, without the plugin too
 	out=$(one $((first + i))) || fail "$out"
 	[ "$out" ] && done=$((done + 1))
 done
-echo "$done programs of $count ran"
+echo "$done programs of $i ran"
 [ "$done" -gt 0 ] || skip "no generated program ended in time"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The assembler executes twice as many instructions for 50,000 sites in one file as for 25,000. The short form has 8,000
-# and 4,000 sites.
+# The assembler executes twice as many instructions for 50,000 sites in one file as for 25,000. The short form has 4,000
+# and 2,000 sites.
 . tests/plugin/lib.sh
 need readelf valgrind as
 probed '*'
@@ -11,7 +11,7 @@ many() {
 	count=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null as "$T/many.s" -o "$T/many.o" 2>&1 | awk '/Collected/ { print $4 }')
 	want "sites of $1 functions" $((2 * $1)) "$(readelf -nW "$T/many.o" 2>/dev/null | grep -c Provider)"
 }
-functions=2000
+functions=1000
 [ -z "${PROBEPOINT_LONG-}" ] || functions=12500
 many $functions
 half=$count

@@ -20,7 +20,9 @@ traced() {
 }
 seed=${SEED:-$RANDOM} total=0
 echo "seed $seed"
+turn=$seed
 while read -r flags; do
+	[ "${PROBEPOINT_LONG-}" ] || [ $((turn++ % 2)) = 0 ] || continue # the short form has every second set of options
 	traced $((seed++)) "${PROBEPOINT_LONG:+2}40" $flags
 done <<'E'
 -O0
@@ -48,4 +50,4 @@ done <<'E'
 -O2 -fprofile-generate
 E
 echo "$total values compared"
-[ "$total" -gt 3000 ] || fail "few values"
+[ "$total" -gt 1500 ] || fail "few values"

@@ -4,7 +4,7 @@
 usage: tree.py make DIR TRUTH SEED MODE
        tree.py check TRUTH MODE CHROME JSON [FOLDED]
        tree.py grow DIR BYTES     repeats the packets of a trace, in other threads, until it has this size
-       tree.py grow-threads DIR BYTES
+       tree.py grow-threads DIR BYTES [wide]     wide: each copy in threads and processes of its own
 
 MODE is a comma-separated list:
     flat        a function never calls itself, directly or not
@@ -326,7 +326,7 @@ def check_folded(found, folded):
         sys.exit("%d stacks differ, such as %s: %s, not %s" % (len(differing), differing[0], got.get(differing[0]), wanted.get(differing[0])))
 
 
-def grow_threads(directory, size):
+def grow_threads(directory, size, wide):
     """Appends copies of the packets to streams of threads, in other threads and later. Removes the mixed stream. Prints the number of records."""
     os.remove(directory + "/stream_0")
     names = sorted(name for name in os.listdir(directory) if name.startswith("stream_"))
@@ -341,7 +341,10 @@ def grow_threads(directory, size):
                 pid, tid, comm = THREAD.unpack_from(data, at + HEADER.size)
                 # The low bits of the times of events stay.
                 struct.pack_into("<QQ", changed, at + 24, begin + (copy << 32), end + (copy << 32))
-                THREAD.pack_into(changed, at + HEADER.size, pid + copy % 50, tid + 10 * (copy % 500), comm)
+                if wide:
+                    THREAD.pack_into(changed, at + HEADER.size, pid + 5 * copy, tid + 5 * copy, comm)
+                else:
+                    THREAD.pack_into(changed, at + HEADER.size, pid + copy % 50, tid + 10 * (copy % 500), comm)
             with open(directory + "/" + name, "ab" if copy else "wb") as stream:
                 stream.write(changed)
             size -= len(data)
@@ -379,7 +382,7 @@ def grow(directory, size):
 
 
 if sys.argv[1] == "grow-threads":
-    grow_threads(sys.argv[2], int(sys.argv[3]))
+    grow_threads(sys.argv[2], int(sys.argv[3]), "wide" in sys.argv[4:])
 elif sys.argv[1] == "grow":
     grow(sys.argv[2], int(sys.argv[3]))
 elif sys.argv[1] == "make":

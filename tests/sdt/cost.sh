@@ -1,11 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The cost of an unarmed probe of two arguments, in instructions per iteration of a loop: two nops at every alignment, one
-# nop with SystemTap's header. The last column aligns the site with separate nops.
+# nop with SystemTap's header. The last column aligns the site with separate nops. The short form has three of eight alignments.
 . tests/sdt/lib.sh
 
 have valgrind || skip "valgrind is not installed"
 TURNS=100000
+seed=${SEED:-$RANDOM} skips="0 1 2 3 4 5 6 7" positions=6
+echo "SEED=$seed"
+[ "${PROBEPOINT_LONG-}" ] || { skips="$((seed % 8)) $(((seed + 3) % 8)) $(((seed + 6) % 8))" positions=2; }
 
 # build NAME FLAGS...: builds the loop.
 build() {
@@ -40,7 +43,7 @@ for cc in $(compilers gcc clang); do
 	align=-fno-align-loops
 	[ "$cc" = clang ] && align=-falign-loops=1
 	seen=
-	for skip in 0 1 2 3 4 5 6 7; do
+	for skip in $skips; do
 		build none -DPROBE=0 || continue
 		build ours -DPROBE=1 -Iinclude || continue
 		"$cc" -O2 $align -DSKIP=$skip -DPROBE=1 -Iinclude -S $D/loop.c -o "$T/plain.s"
@@ -61,6 +64,6 @@ for cc in $(compilers gcc clang); do
 		[ "$ours" -le 200 ] || wrong "$cc, $skip: $ours hundredths of an instruction per iteration"
 		[ $((at % 8)) -ne 6 ] || wrong "$cc, $skip: the jump's first bytes would cross an aligned block"
 	done
-	[ "$cc" = clang ] || [ "$(tr ' ' '\n' <<<"$seen" | sort -u | grep -c .)" -ge 6 ] || wrong "$cc: positions $seen only"
+	[ "$cc" = clang ] || [ "$(tr ' ' '\n' <<<"$seen" | sort -u | grep -c .)" -ge $positions ] || wrong "$cc: positions $seen only"
 done
 exit $failed

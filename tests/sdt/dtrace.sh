@@ -60,6 +60,11 @@ gc="-ffunction-sections -fdata-sections -Wl,--gc-sections"
 n=0
 for cc in $(compilers gcc clang g++ clang++); do
 	for flags in "-O0" "-O2 $gc" "-O2 -flto" "-O2 -static" "-O2 -fuse-ld=lld $gc" "-O2 -fPIC"; do
+		# The short form has each set with two compilers at least.
+		case ${PROBEPOINT_LONG-}$cc:$flags in
+		1* | g*:-O0 | *:*flto | gcc:*lld* | clang++:*lld* | g++:"-O2 $gc" | clang:"-O2 $gc" | gcc:*static | clang:*static | g++:*fPIC | clang++:*fPIC) ;;
+		*) continue ;;
+		esac
 		case $cc:$flags in
 		clang*flto*) flags+=" -fuse-ld=lld" ;;
 		esac

@@ -46,9 +46,10 @@ for cc in $(compilers g++ g++-11 clang++); do
 			[[ $cc$o != g++-11-O0 ]] || continue
 			for kind in "" "-fPIE -pie" "-fno-pie -no-pie" "-static" "-fPIC" "-g -Wl,--build-id"; do
 				for semaphores in "" -DSEMAPHORES; do
-					# The short form leaves out g++-11, and has each kind at -O2 either with or without semaphores.
-					case ${PROBEPOINT_LONG-}$cc$o:$kind:$semaphores in
-					1* | *+-O0::-D* | *+-O2:-fPI*:-D* | *+-O2:-fno-pie*: | *+-O2:-static: | *+-O2:-g*:) ;;
+					# The short form leaves out g++-11, and has each kind with one compiler and one linker at least.
+					case ${PROBEPOINT_LONG-}$cc$ld$o:$kind:$semaphores in
+					1* | g++bfd-O0::-D* | g++bfd-O2:-fPIE*:-D* | g++bfd-O2:-static: | g++lld-O2:-fPIC:-D* | g++lld-O2:-g*:) ;;
+					clang++lld-O0::-D* | clang++lld-O2:-fPIE*:-D* | clang++lld-O2:-static: | clang++bfd-O2:-fPIC:-D* | clang++bfd-O2:-fno-pie*:) ;;
 					*) continue ;;
 					esac
 					flags="$o $kind -fuse-ld=$ld $semaphores -Iinclude"
@@ -65,6 +66,7 @@ for cc in $(compilers g++ g++-11 clang++); do
 					nm "$T/parts" | grep -q 'parts_dead_semaphore' && wrong "$what: a dead semaphore is there"
 				done
 			done
+			[ "${PROBEPOINT_LONG-}" ] || [ "$o" = -O2 ] || continue
 			flags="$o -fuse-ld=$ld -Iinclude"
 			try "no gc" $cc $flags -c -DPART=1 $D/parts.cc -o "$T/1.o" &&
 				try "no gc" $cc $flags -c -DPART=2 $D/parts.cc -o "$T/2.o" &&
@@ -77,7 +79,7 @@ done
 for lto in "g++ -flto -fuse-ld=bfd" "g++ -flto -fno-fat-lto-objects -flto-partition=max" "clang++ -flto -fuse-ld=lld" "clang++ -flto=thin -fuse-ld=lld"; do
 	have ${lto%% *} || continue
 	case $lto in *lld*) have ld.lld || continue ;; esac
-	for semaphores in "" -DSEMAPHORES; do
+	for semaphores in ${PROBEPOINT_LONG:+""} -DSEMAPHORES; do
 		try "$lto" $lto -O2 $semaphores -Iinclude -DPART=1 -c $D/parts.cc -o "$T/1.o" &&
 			try "$lto" $lto -O2 $semaphores -Iinclude -DPART=2 -c $D/parts.cc -o "$T/2.o" &&
 			try "$lto" $lto -O2 $sections "$T/1.o" "$T/2.o" -o "$T/parts" && check "$lto $semaphores" "$T/parts" "here=1 twice=3"
@@ -90,6 +92,7 @@ if gcc -fsyntax-only "$T/there.c" 2>/dev/null; then
 	for cc in $(compilers g++ clang++); do
 		for ld in $linkers; do
 			for gc in "" "$sections"; do
+				case ${PROBEPOINT_LONG-}$cc$ld in 1* | ${gc:+g++bfd} | ${gc:+clang++lld} | ${gc:-g++lld} | ${gc:-clang++bfd}) ;; *) continue ;; esac
 				try mixed $cc -O2 $gc -Iinclude -DPART=1 -c $D/parts.cc -o "$T/1.o"
 				try mixed $cc -O2 $gc -Iinclude -DPART=2 -c $D/parts.cc -o "$T/2.o"
 				try mixed $cc -O2 $gc -DPART=1 -c $D/parts.cc -o "$T/their1.o"

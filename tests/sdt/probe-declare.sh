@@ -34,7 +34,7 @@ n=0
 for cc in $(compilers gcc clang g++ clang++); do
 	for flags in -O0 "-O2 $gc" "-O2 -fuse-ld=lld $gc" "-O2 -fuse-ld=lld" "-O1 -fPIC" "-O2 -static" "-O2 -flto"; do
 		# The short form has most option sets for C, and the extreme ones for C++.
-		case ${PROBEPOINT_LONG-}$cc:$flags in 1* | *:-O0 | *:*flto | gcc:*gc-sections | clang:*-static | clang:*lld*) ;; *) continue ;; esac
+		case ${PROBEPOINT_LONG-}$cc:$flags in 1* | gcc:-O0 | clang++:-O0 | g++:*flto | clang:*flto | gcc:*gc-sections | clang:*-static | clang:*lld*) ;; *) continue ;; esac
 		[[ $cc:$flags == clang*flto* ]] && flags+=" -fuse-ld=lld"
 		[[ $flags == *lld* ]] && ! have ld.lld && continue
 		language=c
@@ -88,7 +88,7 @@ int main(void)
 }
 E
 if have valgrind; then
-	for cc in $(compilers gcc clang); do
+	for cc in $(compilers gcc ${PROBEPOINT_LONG:+clang}); do
 		for p in -DPROBED -UPROBED; do
 			try loop $cc -O2 $p -Iinclude "$T/loop.c" -o "$T/loop$p"
 			valgrind --tool=callgrind --toggle-collect=loop --callgrind-out-file=/dev/null "$T/loop$p" 2>&1 |
@@ -107,7 +107,7 @@ fi
 # refused WORDS LINE: this line, in a function after two declarations, does not compile, for this reason.
 refused() {
 	local c
-	for c in $(compilers gcc clang g++ clang++); do
+	for c in $(compilers gcc ${PROBEPOINT_LONG:+clang g++} clang++); do
 		{
 			echo '#include <sys/probe.h>'
 			echo 'PROBE_DECLARE(server, start, (int fd, const char *path), (fd, path));'

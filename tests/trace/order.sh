@@ -19,7 +19,7 @@ begin() {
 	printf -v "${name}_in" %d "$fd"
 	exec {fd}<"$T/$name.out"
 	printf -v "${name}_out" %d "$fd"
-	read -r -t 20 -u "$fd" line || fail "the target does not start"
+	read -r -t 60 -u "$fd" line || fail "the target does not start"
 }
 begin traps
 begin jumps env LD_PRELOAD="$B/lib/libprobepoint-agent.so"

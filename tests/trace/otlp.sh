@@ -75,6 +75,30 @@ want "parents of another text" null "$(values "$T/spans.otlp" 'select(.args.id =
 # A call of 2 or more slept 2 ms, and so did its caller: recursion is paired by call.
 want "spans that are too short" "" "$(values "$T/spans.otlp" 'select(.kind == "span" and .args.n >= 2 and .duration < 2000000)')"
 
+# ---- parents: with the entries, a call's span is the parent of those of the calls in it, and of no others. What longjmp(3) left
+# before is not a parent. nested(N) calls nested(N - 1), and nested(3) is called by no function that is traced.
+for with in --trace-id=id --no-trace-id; do
+	[ $with = --no-trace-id ] && with=
+	probe-trace --otlp $with 'func:nested' 'func:nested%return' 'func:leap' 'func:leap%return' -- "$T/calls" >"$T/tree" 2>"$T/err" || fail "$(cat "$T/err")"
+	grep '^{' "$T/tree" >"$T/tree.otlp"
+	short "$T/tree.otlp"
+	want "spans with entries" 40 "$(values "$T/tree.otlp" 'select(.kind == "span") | .span' | sort -u | wc -l)"
+	want "recorded and lost" "[$(($(wc -l <"$T/tree.otlp") - 1)),0]" \
+		"$(values "$T/tree.otlp" 'select(.name == "probepoint.account") | [.args["probepoint.recorded"], .args["probepoint.lost"]]' | tail -n 1)"
+	jq -s '[.[] | select(.kind == "span")] | INDEX(.span) as $by | [.[] | . + {above: $by[.parent // ""]}]' "$T/tree.otlp.short" >"$T/tree.json"
+	# On a busy machine the time between two readings of the clock can be too long, and a parent is left out.
+	false=$(jq -c '.[] | select(.above and ([.above.args.n > .args.n, .above.trace == .trace, .above.name == .name,
+		.above.args["thread.id"] == .args["thread.id"], .above.time >= .time, .above.time - .above.duration < .time + 100000] | all | not))' "$T/tree.json")
+	want "false parents" "" "$false"
+	direct=$(jq '[.[] | select(.above and .above.args.n == .args.n + 1)] | length' "$T/tree.json")
+	echo "$direct of 30 calls in calls have their callers as parents"
+	[ "$direct" -ge 20 ] || fail "only $direct of 30 calls have their callers as parents"
+	want "parents with one child" "$direct" "$(jq '[.[] | select(.above and .above.args.n == .args.n + 1) | .parent] | unique | length' "$T/tree.json")"
+	want "parents of the outermost calls" "$([ "$with" ] && echo '["00f067aa0ba902b7",null]' || echo '[null]')" \
+		"$(jq -c '[.[] | select(.args.n == 3) | .parent] | unique | sort_by(. == null)' "$T/tree.json")"
+	[ "$with" ] || want "traces" 0 "$(jq '[.[] | select(.above and .above.trace != .trace)] | length' "$T/tree.json")"
+done
+
 # ---- the command line
 expect 2 probe-trace --otlp --json -f "$T/calls" func:nested
 want_like "other formats" "*--otlp cannot be combined*" "$(probe-trace --otlp --format '{time}' -f "$T/calls" func:nested 2>&1)"

@@ -263,7 +263,7 @@ int main(void)
 	int failed;
 
 	seed_set();
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, buckets_hold_their_values);
 	tcase_add_test(tc, values_and_keys_are_computed);
 	tcase_add_test(tc, strings_of_keys_are_cut_and_marked);

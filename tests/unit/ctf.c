@@ -652,7 +652,7 @@ static int run_suite(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, 300);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, directory_must_be_new);
 	tcase_add_test(tc, bytes_of_an_event);

@@ -141,7 +141,7 @@ int main(void)
 	int failed;
 
 	seed_set();
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, probes);
 	tcase_add_test(tc, demangled);
 	tcase_add_test(tc, colons);

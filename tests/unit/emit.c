@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* first */
 /*
  * Random fetch programs, with and without predicates. The kernel runs them as BPF, and the reference interpreter runs
  * them, at the same hits of this program. Both must accept the same hits and produce identical records. So must the ends of
@@ -141,7 +142,7 @@ START_TEST(as_interpreted)
 {
 	static struct fetch_program programs[PROGRAMS];
 	static struct maker maker;
-	int rounds = rounds_of(60, 3, 1000);
+	int rounds = rounds_of(40, 3, 1000);
 	long recorded = 0;
 
 	stay_on_this_cpu();
@@ -164,7 +165,7 @@ END_TEST
 START_TEST(fields_as_interpreted)
 {
 	static struct fetch_program programs[PROGRAMS];
-	int rounds = rounds_of(25, 2, 100000 / PROGRAMS);
+	int rounds = rounds_of(16, 2, 100000 / PROGRAMS);
 	long recorded = 0;
 
 	stay_on_this_cpu();

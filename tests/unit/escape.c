@@ -236,7 +236,7 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
-	tcase_set_timeout(tcase, 120);
+	tcase_set_timeout(tcase, 300);
 	tcase_add_test(tcase, escapes);
 	tcase_add_loop_test(tcase, random_text, 0, 2);
 	tcase_add_test(tcase, random_json);

@@ -722,7 +722,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, each_form, 0, sizeof(ones) / sizeof(*ones));
 	tcase_add_loop_test(tc, together, 0, sizeof(ones) / sizeof(*ones));
 	tcase_add_loop_test(tc, strings, 0, sizeof(lengths) / sizeof(*lengths));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* first */
 /*
  * Operands of every form, compared in three ways: the kernel's record of a hit, the result of the reference
  * interpreter, and the values that this program has stored. It knows all registers at the site (hit.h) and keeps a copy

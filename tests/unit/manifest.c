@@ -449,7 +449,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, contents);
 	tcase_add_test(tc, empty_is_valid);
 	tcase_add_test(tc, build_leaves_the_builder);

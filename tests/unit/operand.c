@@ -741,7 +741,7 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
-	tcase_set_timeout(tcase, 120);
+	tcase_set_timeout(tcase, 300);
 	tcase_add_test(tcase, aarch64);
 	tcase_add_test(tcase, registers);
 	tcase_add_test(tcase, memory);

@@ -361,7 +361,10 @@ static int64_t other_constant(const struct fetch_program *p, size_t i)
 	return (int64_t)interesting();
 }
 
-/* Makes a program of the same shape, with other constants. It has steps and literals of its own. */
+/*
+ * Makes a program of the same shape: with other constants, and if all parts of the program allow that with other registers. It
+ * has steps and literals of its own.
+ */
 static inline void make_alike(const struct fetch_program *from, struct fetch_program *program)
 {
 	*program = *from;
@@ -374,7 +377,10 @@ static inline void make_alike(const struct fetch_program *from, struct fetch_pro
 	for (size_t i = 0; i < program->nsteps; i++)
 		if (program->steps[i].op == FETCH_IMM && below(3))
 			program->steps[i].value = other_constant(from, i);
-	ck_assert_int_eq(fetch_compare_shape(from, program), 0);
+	for (size_t i = 0; i < program->nsteps && !from->npredicate && !from->naggregate; i++)
+		if (program->steps[i].op == FETCH_REG && below(2))
+			program->steps[i].a = below(PROGRAM_REGISTERS);
+	ck_assert_int_eq(fetch_compare_shape(from, program, !from->npredicate && !from->naggregate), 0);
 }
 
 /* ---- calls ---- */

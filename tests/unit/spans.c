@@ -78,9 +78,8 @@ START_TEST(as_loaded)
 		for (size_t i = 0; i < SPANS; i++) {
 			size_t at = addresses[i] - (uintptr_t)memory;
 
-			ck_assert_msg(got[i] == span_is_readable(at, size),
-			              "seed %llu: %zu bytes at %#zx: got is %d", (unsigned long long)seed, size, at,
-			              got[i]);
+			ck_assert_msg(got[i] == span_is_readable(at, size), "seed %llu: %zu bytes at %#zx: got is %d",
+			              (unsigned long long)seed, size, at, got[i]);
 			unread += !got[i];
 			if (got[i])
 				ck_assert_mem_eq(bytes + i * size, memory + at, size);

@@ -407,7 +407,7 @@ static void sample_anew(struct fetch_program *p, uint32_t slot)
 START_TEST(trampolines_record_what_the_interpreter_does)
 {
 	static struct maker maker;
-	int rounds = getenv("PROBEPOINT_LONG") ? 20000 : 1500;
+	int rounds = rounds_of(1500, 300, 20000);
 	long kept = 0, all = 0;
 	static uint8_t depths[2048];
 	struct interned_program program = { .depths = depths };

@@ -85,16 +85,21 @@ static bool descriptors_unshare(void)
 
 /*
  * The thread replaces one that has ended, or the one of the parent. The memfds have
- * ended with that one. In the same process, the regions keep what was counted.
+ * ended with that one. In the same process, the regions keep what was counted. In a
+ * child, no trampoline may run that would write to a region of the parent.
  */
 static void shms_renew(bool child)
 {
+	bool failed = false;
+
 	for (unsigned i = 0; i < SHMS_MAX; i++) {
 		agent.shms[i].fd = agent.shms[i].keep = -1;
-		if (agent.shms[i].at && agent.shms[i].session && shm_renew(&agent.shms[i], !child))
-			return;
+		agent.shms[i].inherited |= child && agent.shms[i].at;
 	}
-	regions_revive();
+	for (unsigned i = 0; i < SHMS_MAX && !lifecycle.raw; i++)
+		failed |= agent.shms[i].at && agent.shms[i].session && shm_renew(&agent.shms[i], !child);
+	if (!lifecycle.raw && (!child || !failed))
+		regions_revive();
 }
 
 /* Returns why nothing can be armed in this process, or AGENT_OK. */
@@ -102,6 +107,8 @@ static enum agent_reason agent_ability(void)
 {
 	if (lifecycle.broken)
 		return AGENT_BUSY;
+	if (lifecycle.raw)
+		return AGENT_FORKED;
 	if (!trampoline_cpu_ok())
 		return AGENT_CPU;
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0))
@@ -154,6 +161,7 @@ static bool thread_take_over(struct thread_files *files)
 	uint32_t pid = getpid(), tid = syscall(SYS_gettid);
 	bool child = lifecycle.begun && agent.pid != pid;
 
+	lifecycle.raw |= child && lifecycle.forked != pid;
 	change_begin();
 	agent.pid = pid;
 	thread_set_pid(pid);

@@ -11,7 +11,7 @@
  * 4. If the child is not in scope, trampolines continue to do nothing.
  * 5. A child that was forked in the middle of a change arms nothing any more.
  *
- * A child that was made without the C library is in state 2 forever.
+ * A child that was made without the C library is in state 2 forever. Its thread would have rings of the parent's.
  */
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +77,8 @@ static void child_reset(void)
 {
 	thread_forget();
 	lifecycle.broken |= change_forked();
+	lifecycle.forked = getpid();
+	lifecycle.raw = false;
 	agent.lock.word = 0;
 	agent.unloading = 0;
 	forks = 0;
@@ -98,11 +100,12 @@ void fork_after_child(void)
 		agent.pid = 0; /* the agent does nothing in this child */
 		return;
 	}
+	/* Regions of sessions that have ended are reused, too. */
+	memset(&agent_thread, 0, sizeof(agent_thread));
+	regions_close();
 	if (!change_active())
 		return;
-	memset(&agent_thread, 0, sizeof(agent_thread));
 	in_scope = !lifecycle.broken && child_is_in_scope();
-	regions_close();
 	if (in_scope && agent_start(false)) {
 		word_wait_until(&lifecycle.ready, 1, 1000);
 		if (agent.narmed)

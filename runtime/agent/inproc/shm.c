@@ -253,7 +253,7 @@ static enum agent_reason shm_reuse(struct session_shm *shm, struct session *sess
 {
 	shm->session = session;
 	/* Its memfd is gone if an earlier thread of the agent made it, and its size cannot change. */
-	if ((shm->fd < 0 || shm->flight || session->flight) && shm_renew(shm, true)) {
+	if ((shm->fd < 0 || shm->flight || session->flight) && shm_renew(shm, !shm->inherited)) {
 		shm->session = NULL;
 		return AGENT_LIMIT;
 	}
@@ -571,7 +571,7 @@ int shm_renew(struct session_shm *shm, bool keep)
 	if (shm->fd >= 0)
 		close(shm->fd);
 	shm->fd = fd;
-	shm->asked = false;
+	shm->asked = shm->inherited = false;
 	if (shm->session)
 		shm_records(shm->session);
 	if (old) {
