@@ -41,6 +41,21 @@ check() {
 	[ $missing = 0 ] || [ "$(slots "${runs[@]}")" -gt 16 ] || fail "$what: $missing records are missing, and there is room"
 }
 
+# ---- threads that end after a few hits share slots: none of their records is overwritten ----
+
+begin 2 env LD_PRELOAD="$AGENT"
+expect 0 probe-enable -q -s $S -b agent --string arg3 --flight-recorder=1M -p $pid 'recorder:*'
+for ((i = 0; i < 30; i++)); do say "run 4"; done
+snapshot "$T/short"
+whole "short threads" "$T/short"
+tails "short threads" "$T/short" 2
+want "short threads: records" 240 "$(wc -l <"$T/short")"
+want "short threads: their threads" 60 "$(cut -f 1,5 "$T/short.hits" | sort -u | wc -l)"
+finish
+expect 0 probe-disable -q -s $S
+
+# ---- longer runs ----
+
 begin $threads env LD_PRELOAD="$AGENT"
 expect 0 probe-enable -q -s $S -b agent --string arg3 --flight-recorder=1M -p $pid 'recorder:*'
 : >"$T/ends"
