@@ -7,8 +7,8 @@
  *     entries, so after the copy those from `kept` on are valid. The others are in slots by then, which are read later.
  *  2. A thread that has reserved more than its record needs moves `head` back. What follows an entry that is not finished
  *     is therefore valid only if the entry is unchanged after the copy.
- *  3. Slots have entries with the ring and the position that they had. Those from the position on at which the ring was read
- *     are skipped, so no record is returned twice.
+ *  3. Parts of slots have entries with the ring and the position that they had. Those from the position on at which the ring
+ *     was read are skipped, so no record is returned twice.
  *
  * All that is read is another process's data, which is checked after it was copied.
  */
@@ -25,7 +25,7 @@
 #define SLOT_ROOM (AGENT_FLIGHT_SLOT - sizeof(struct agent_flight_slot))
 _Static_assert(SLOT_ROOM <= AGENT_RING_SIZE_MIN, "memory for the entries of a ring has room for those of a slot");
 
-/* The entries of a ring or of a slot. */
+/* The entries of a ring or of a part of a slot; or the parts of a slot, without a position. */
 struct entries {
 	uint64_t begin; /* the position of the first byte */
 	size_t size;
@@ -70,10 +70,9 @@ static int record_give(struct flight_work *w, const struct record *from, size_t 
 }
 
 /* Gives the records among the entries with positions from `from` up to `until`. */
-static int entries_give(struct flight_work *w, uint64_t from, uint64_t until, uint32_t tid, const char comm[16])
+static int entries_give(struct flight_work *w, const struct entries *e, uint64_t from, uint64_t until, uint32_t tid,
+                        const char comm[16])
 {
-	const struct entries *e = &w->entries;
-
 	/* Times are limited to now, so now has to be after the copy. Else the last records of a thread have one time. */
 	w->now = clock_ns();
 	for (size_t at = 0; at < e->size;) {
@@ -180,7 +179,7 @@ static int flight_read_ring(struct flight_work *w, uint32_t ring)
 	if (head - kept > w->shm->ring_size || (head | kept) & 7)
 		return 0;
 	ring_take_entries(w, ring, kept, head);
-	return entries_give(w, kept, head, tid, comm);
+	return entries_give(w, &w->entries, kept, head, tid, comm);
 }
 
 /* ---- slots ---- */
@@ -191,11 +190,10 @@ static uint64_t slot_number(uint64_t turn)
 }
 
 /*
- * Copies the slot that was taken with that number. Returns 1, 0 if it does not have that number yet or was passed over,
- * -1 if it was taken again.
+ * Copies the parts of the slot that was taken with that number. Returns 1, 0 if it does not have that number yet or was
+ * passed over, -1 if it was taken again.
  */
-static int slot_copy(const struct agent_flight_slot *slot, uint64_t number, struct agent_flight_slot *head,
-                     struct entries *to)
+static int slot_copy(const struct agent_flight_slot *slot, uint64_t number, struct entries *to)
 {
 	uint64_t turn = __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE);
 	uint64_t described = __atomic_load_n(&slot->described, __ATOMIC_ACQUIRE);
@@ -205,13 +203,31 @@ static int slot_copy(const struct agent_flight_slot *slot, uint64_t number, stru
 	if (described != (turn & ~1ull))
 		return 0;
 	to->size = __atomic_load_n(&slot->used, __ATOMIC_ACQUIRE);
-	memcpy(head, slot, sizeof(*head));
-	to->begin = head->begin;
 	if (to->size > SLOT_ROOM || to->size & 7)
 		return 0;
 	memcpy(to->bytes, slot + 1, to->size);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	return (__atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE) & ~1ull) == described ? 1 : -1;
+}
+
+/* Gives the records of the parts of a slot. Ends at a part that is not valid. */
+static int parts_give(struct flight_work *w)
+{
+	struct agent_flight_part part;
+	int err = 0;
+
+	for (size_t at = 0; !err && w->entries.size - at >= sizeof(part);) {
+		struct entries entries;
+
+		memcpy(&part, w->entries.bytes + at, sizeof(part));
+		at += sizeof(part);
+		if (!part.size || part.size & 7 || part.size > w->entries.size - at || part.ring >= w->shm->nrings)
+			break;
+		entries = (struct entries){ part.begin, part.size, w->entries.bytes + at };
+		err = entries_give(w, &entries, part.begin, w->read_from[part.ring], part.tid, part.comm);
+		at += part.size;
+	}
+	return err;
 }
 
 struct slot_turn {
@@ -251,13 +267,12 @@ static int flight_read_slots(struct flight_work *w)
 	}
 	qsort(turns, n, sizeof(*turns), slot_turn_compare);
 	for (size_t i = 0; i < n && !err; i++) {
-		struct agent_flight_slot head;
-		int copied = slot_copy(shm_flight_slot(shm, turns[i].slot), turns[i].number, &head, &w->entries);
+		int copied = slot_copy(shm_flight_slot(shm, turns[i].slot), turns[i].number, &w->entries);
 
 		if (copied < 0)
 			break;
-		if (copied && head.ring < shm->nrings)
-			err = entries_give(w, head.begin, w->read_from[head.ring], head.tid, head.comm);
+		if (copied)
+			err = parts_give(w);
 	}
 	free(turns);
 	return err;

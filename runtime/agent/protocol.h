@@ -227,7 +227,8 @@ struct agent_shm {
  *
  * A slot is written by one thread at a time, which sets the low bit of `turn` meanwhile. The rest of `turn` changes before
  * anything else of a slot that is used again. So a copy of a slot is valid if `described` was that turn before, and `turn`
- * is the same after it, but for the low bit. The first `used` bytes of the data are complete.
+ * is the same after it, but for the low bit. The first `used` bytes of the data are complete: parts, each of which has entries
+ * of one thread that followed each other in a ring.
  */
 #define AGENT_FLIGHT 2u /* agent_shm.overwrite */
 #define AGENT_FLIGHT_SLOT 65536u
@@ -235,13 +236,18 @@ struct agent_shm {
 
 struct agent_flight_slot {
 	shared64 turn;      /* 0: never used */
-	shared64 described; /* the turn of the next four */
-	shared64 begin;     /* the position in the ring of the first entry */
-	shared32 used, ring;
+	shared64 described; /* the turn of `used` and of the parts */
+	shared32 used;
+	uint32_t reserved[11];
+	/* Followed by the parts. */
+};
+
+struct agent_flight_part {
+	shared64 begin;      /* the position in the ring of the first entry */
+	shared32 size, ring; /* size: of the entries */
+	char comm[16];       /* as in struct agent_ring */
 	shared32 tid;
 	uint32_t reserved;
-	char comm[16]; /* as in struct agent_ring */
-	uint64_t reserved1;
 	/* Followed by the entries. */
 };
 
@@ -323,7 +329,7 @@ struct agent_ring {
 	shared32 turns;       /* how often the ring was taken */
 	shared32 ncells;      /* all cells of the ring from this one on are 0 */
 	shared64 kept;        /* in a flight recorder: entries before this position are there, or dropped */
-	shared64 flight_turn; /* of the slot that the thread wrote to last; 0: none */
+	shared64 flight_turn; /* of the slot that a thread of the ring wrote to last; 0: none */
 	shared32 flight_slot; /* its number */
 	uint32_t reserved0;
 	uint64_t reserved1;

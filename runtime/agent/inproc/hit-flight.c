@@ -7,7 +7,8 @@
  *    entries to its current slot before it clears them. So a record costs one more copy
  *    of its bytes, and trampolines are those of every session.
  * 2. If the slot has no room, the thread takes the next slot in turn, which has the
- *    oldest entries of all threads.
+ *    oldest entries of all threads. The next thread of the ring goes on with the slot,
+ *    so that threads that hit a few times do not take a slot each.
  * 3. A thread owns a slot while the low bit of `turn` is set. It sets the bit by compare
  *    and exchange, so a thread that lost the CPU in the middle of a copy keeps its slot,
  *    and other threads pass over it.
@@ -18,7 +19,7 @@
 #define TRIES 8
 
 #define SLOT_ROOM (AGENT_FLIGHT_SLOT - (uint32_t)sizeof(struct agent_flight_slot))
-_Static_assert(SLOT_ROOM >= RECORD_SIZE_MAX, "each record fits into a slot");
+_Static_assert(SLOT_ROOM >= RECORD_SIZE_MAX + sizeof(struct agent_flight_part), "each record fits into a slot");
 
 static struct agent_flight_slot *flight_slot(const struct flight_memory *memory, uint32_t i)
 {
@@ -32,9 +33,8 @@ static uint32_t slot_used(const struct agent_flight_slot *slot)
 	return used < SLOT_ROOM ? used & ~7u : SLOT_ROOM;
 }
 
-/* Owns the ring's current slot, if entries from that position on continue it. Returns it, or NULL. */
-static struct agent_flight_slot *slot_continue(const struct flight_memory *memory, struct agent_ring *ring,
-                                               uint64_t position)
+/* Owns the slot that a thread of the ring wrote to last. Returns NULL if it has another turn since. */
+static struct agent_flight_slot *slot_continue(const struct flight_memory *memory, struct agent_ring *ring)
 {
 	const uint32_t i = shared_get(ring->flight_slot);
 	uint64_t turn = shared_get(ring->flight_turn);
@@ -43,17 +43,12 @@ static struct agent_flight_slot *slot_continue(const struct flight_memory *memor
 	if (!turn || turn & 1 || i >= memory->nslots)
 		return NULL;
 	slot = flight_slot(memory, i);
-	if (!shared_swap(slot->turn, &turn, turn | 1))
-		return NULL;
-	if (shared_get(slot->begin) + slot_used(slot) == position)
-		return slot;
-	shared_release(slot->turn, turn);
-	return NULL;
+	return shared_swap(slot->turn, &turn, turn | 1) ? slot : NULL;
 }
 
-/* Owns the slot that is next in turn, and describes the ring in it. Returns NULL if the next ones have owners. */
+/* Owns the slot that is next in turn, for the ring. Returns NULL if the next ones have owners. */
 static struct agent_flight_slot *slot_take(const struct flight_memory *memory, const struct session_shm *shm,
-                                           struct agent_ring *ring, uint64_t position)
+                                           struct agent_ring *ring)
 {
 	for (unsigned try = 0; try < TRIES; try++) {
 		const uint64_t number = shared_add(shm->at->flight_next, 1);
@@ -65,12 +60,6 @@ static struct agent_flight_slot *slot_take(const struct flight_memory *memory, c
 			continue;
 		/* A reader that sees what follows sees the turn. */
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		shared_set(slot->begin, position);
-		shared_set(slot->ring,
-		           ((char *)ring - (char *)shm->at - shm_rings_at) / shm_ring_stride(shm->ring_size));
-		shared_set(slot->tid, shared_get(ring->tid));
-		for (unsigned k = 0; k < sizeof(slot->comm); k++)
-			((volatile char *)slot->comm)[k] = ((volatile char *)ring->comm)[k];
 		shared_release(slot->used, 0);
 		shared_release(slot->described, 2 * (number + 1));
 		shared_set(ring->flight_slot, i);
@@ -97,11 +86,8 @@ static uint64_t entries_end(struct agent_ring *ring, uint64_t size, uint64_t fro
 }
 
 /* Copies entry by entry, because one that ends in the slack after the ring's data is followed by one at its beginning. */
-static void entries_copy(struct agent_ring *ring, uint64_t size, struct agent_flight_slot *slot, uint64_t from,
-                         uint64_t end)
+static void entries_copy(struct agent_ring *ring, uint64_t size, shared64 *to, uint64_t from, uint64_t end)
 {
-	shared64 *to = (shared64 *)((char *)slot + sizeof(*slot) + slot_used(slot));
-
 	while (from != end) {
 		const shared64 *words = ring_words(ring, size, from);
 		uint64_t n = (end - from) / 8, left = ring_entry_at(ring, size, from).words;
@@ -115,24 +101,44 @@ static void entries_copy(struct agent_ring *ring, uint64_t size, struct agent_fl
 	}
 }
 
+/* Adds a part to a slot: as many of the entries as fit. Returns their end. */
+static uint64_t part_add(struct agent_flight_slot *slot, struct agent_ring *ring, const struct session_shm *shm,
+                         uint64_t from, uint64_t to)
+{
+	const uint32_t used = slot_used(slot);
+	struct agent_flight_part *part = (struct agent_flight_part *)((char *)slot + sizeof(*slot) + used);
+	uint64_t end;
+
+	if (used + sizeof(*part) > SLOT_ROOM)
+		return from;
+	end = entries_end(ring, shm->ring_size, from, to, SLOT_ROOM - used - (uint32_t)sizeof(*part));
+	if (end == from)
+		return from;
+	shared_set(part->begin, from);
+	shared_set(part->size, (uint32_t)(end - from));
+	shared_set(part->ring, ((char *)ring - (char *)shm->at - shm_rings_at) / shm_ring_stride(shm->ring_size));
+	shared_set(part->tid, shared_get(ring->tid));
+	for (unsigned k = 0; k < sizeof(part->comm); k++)
+		((volatile char *)part->comm)[k] = ((volatile char *)ring->comm)[k];
+	entries_copy(ring, shm->ring_size, (shared64 *)(part + 1), from, end);
+	shared_release(slot->used, used + (uint32_t)(sizeof(*part) + (end - from)));
+	return end;
+}
+
 static void flight_store_in(const struct flight_memory *memory, struct agent_ring *ring, struct session_shm *shm,
                             uint64_t from, uint64_t to)
 {
 	while (from != to) {
-		struct agent_flight_slot *slot = slot_continue(memory, ring, from);
+		struct agent_flight_slot *slot = slot_continue(memory, ring);
 		uint64_t end;
 
 		if (!slot)
-			slot = slot_take(memory, shm, ring, from);
+			slot = slot_take(memory, shm, ring);
 		if (!slot)
 			return;
-		end = entries_end(ring, shm->ring_size, from, to, SLOT_ROOM - slot_used(slot));
-		if (end != from) {
-			entries_copy(ring, shm->ring_size, slot, from, end);
-			shared_release(slot->used, slot_used(slot) + (uint32_t)(end - from));
-		} else {
+		end = part_add(slot, ring, shm, from, to);
+		if (end == from)
 			shared_set(ring->flight_turn, 0);
-		}
 		shared_release(slot->turn, shared_get(slot->turn) & ~1ull);
 		from = end;
 	}

@@ -228,7 +228,6 @@ static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct h
 		ring_drop(ring, shm, limit, head, true);
 	if (owner)
 		calls_abandon(ring);
-	shared_set(ring->flight_turn, 0);
 	shared_set(ring->tid, t->tid);
 	if (hit_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0))
 		ring->comm[0] = 0;
