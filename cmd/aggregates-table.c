@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/aggregates.h"
 #include "cmd/alloc.h"
 #include "cmd/bars.h"
 #include "cmd/escape.h"
@@ -107,6 +108,17 @@ static double values_average(const struct pp_values *values)
 	return values->count ? sum / (double)values->count : 0;
 }
 
+static void quantile_format(const struct agg_view *v, size_t call, char *text, size_t size, double quantile,
+                            const struct pp_values *values)
+{
+	int64_t integer;
+
+	if (quantile_to_integer(quantile, values, &integer))
+		integer_format(v, call, text, size, integer, values->is_unsigned);
+	else
+		real_format(v, call, text, size, quantile);
+}
+
 /* Formats a cell of a key, or of all keys together (PP_ALL). */
 static void cell_format(const struct agg_view *v, const struct table_column *c, size_t entry,
                         const struct pp_values *values, char *text, size_t size)
@@ -117,8 +129,8 @@ static void cell_format(const struct agg_view *v, const struct table_column *c, 
 	case COLUMN_MAX: integer_format(v, c->call, text, size, values->max, values->is_unsigned); break;
 	case COLUMN_AVG: real_format(v, c->call, text, size, values_average(values)); break;
 	case COLUMN_SHARE:
-		real_format(v, c->call, text, size,
-		            pp_entry_quantile(v->aggregates, v->table, entry, c->call, shares[c->share]));
+		quantile_format(v, c->call, text, size,
+		                pp_entry_quantile(v->aggregates, v->table, entry, c->call, shares[c->share]), values);
 		break;
 	}
 }

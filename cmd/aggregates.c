@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/aggregates.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "cmd/json.h"
@@ -63,6 +64,32 @@ static json_object *buckets_json(const struct agg_place *at, size_t call, bool i
 	return list;
 }
 
+bool quantile_to_integer(double quantile, const struct pp_values *values, int64_t *integer)
+{
+	if (fabs(quantile) < 0x1p53)
+		return false;
+	if (values->is_unsigned) {
+		uint64_t low = (uint64_t)values->min, high = (uint64_t)values->max;
+		uint64_t u = quantile >= 0x1p64 ? UINT64_MAX : (uint64_t)quantile;
+
+		*integer = (int64_t)(u < low ? low : u > high ? high : u);
+	} else {
+		int64_t i = quantile >= 0x1p63 ? INT64_MAX : (int64_t)quantile;
+
+		*integer = i < values->min ? values->min : i > values->max ? values->max : i;
+	}
+	return true;
+}
+
+static json_object *quantile_json(const struct agg_place *at, size_t call, double q, const struct pp_values *v)
+{
+	double quantile = pp_entry_quantile(at->aggregates, at->table, at->entry, call, q);
+	int64_t integer;
+
+	return quantile_to_integer(quantile, v, &integer) ? number_json(integer, v->is_unsigned)
+	                                                  : json_double(quantile);
+}
+
 static json_object *call_json(const struct agg_place *at, size_t call)
 {
 	static const char *const names[NQUANTILES] = { "p50", "p90", "p99", "p99.9" };
@@ -79,8 +106,7 @@ static json_object *call_json(const struct agg_place *at, size_t call)
 	json_add(to, "min", number_json(v.min, v.is_unsigned));
 	json_add(to, "max", number_json(v.max, v.is_unsigned));
 	for (size_t i = 0; function == PP_PCT && i < NQUANTILES; i++)
-		json_add_double(to, names[i],
-		                pp_entry_quantile(at->aggregates, at->table, at->entry, call, quantiles[i]));
+		json_add(to, names[i], quantile_json(at, call, quantiles[i], &v));
 	if (function_has_buckets(function))
 		json_add(to, "buckets", buckets_json(at, call, v.is_unsigned));
 	return to;

@@ -15,7 +15,8 @@ enum status private_arm(struct private_session *private, struct options *o, stru
 	private->request = arming_request(o, arming, &status);
 	if (!private->request)
 		return status;
-	targets_open(&private->targets, o, arming);
+	if (!targets_open(&private->targets, o, arming))
+		return STATUS_FAILED;
 	if (pp_session_private(&private->session)) {
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;

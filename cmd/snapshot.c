@@ -7,9 +7,11 @@
  */
 #include "cmd/snapshot.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <probepoint.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,12 +100,35 @@ static int trigger_find_targets(struct options *o, struct pp_session *session, b
 	return 0;
 }
 
+/* Returns whether the session has, or had, this process. */
+static bool session_has_process(struct pp_session *session, pid_t pid)
+{
+	struct pp_stat *stat;
+	bool has = false;
+
+	if (pp_session_stat(session, &stat))
+		return false;
+	for (size_t i = 0; i < pp_stat_rows(stat); i++)
+		has |= pp_stat_pid(stat, i) == pid;
+	pp_stat_free(stat);
+	return has;
+}
+
 /* Waits until all processes have ended, or for an interrupt. */
-static enum status wait_for_exit(const struct snapshot_command *s)
+static enum status wait_for_exit(const struct snapshot_command *s, struct pp_session *session)
 {
 	struct target_processes targets = { 0 };
 
-	targets_open(&targets, s->options, s->arming);
+	for (size_t i = 0; i < s->options->npids; i++) {
+		pid_t pid = s->options->pids[i];
+
+		if (kill(pid, 0) && errno == ESRCH && !session_has_process(session, pid)) {
+			ui_error(s->options, "pid %d: cannot open the process: %s", pid, strerror(ESRCH));
+			return STATUS_FAILED;
+		}
+	}
+	if (!targets_open(&targets, s->options, s->arming))
+		return STATUS_FAILED;
 	if (!targets.exist) {
 		ui_error(s->options,
 		         "--trigger=" SNAPSHOT_EXIT ": the session names no process that lives; give -p PID");
@@ -154,7 +179,7 @@ static enum status trigger_wait(const struct snapshot_command *s, struct pp_sess
 	if (ended && !s->options->npids && !s->options->nfiles)
 		return STATUS_DONE;
 	if (trigger_is_exit(s))
-		return wait_for_exit(s);
+		return wait_for_exit(s, session);
 	s->arming->record = true; /* hits between arming and the reader count */
 	status = armed = private_arm(&private, s->options, s->arming);
 	if (armed == STATUS_DONE || armed == STATUS_PART)

@@ -1,32 +1,46 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/targets.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "cmd/alloc.h"
+#include "cmd/ui.h"
 
-static void target_add(struct target_processes *targets, pid_t pid)
+/* Adds a process. Returns false, with an error message, if it may live but cannot be waited for. */
+static bool target_add(struct target_processes *targets, struct options *o, pid_t pid)
 {
-	int fd = pidfd_open(pid, 0);
+	int fd = pidfd_open(pid, 0), err = errno;
+	bool is_thread = fd < 0 && (err == EINVAL || err == ENOENT);
 
 	targets->exist = true;
-	if (fd < 0)
-		return;
-	targets->pidfds = xreallocarray(targets->pidfds, targets->n + 1, sizeof(*targets->pidfds));
-	targets->pidfds[targets->n++] = fd;
+	if (fd >= 0) {
+		targets->pidfds = xreallocarray(targets->pidfds, targets->n + 1, sizeof(*targets->pidfds));
+		targets->pidfds[targets->n++] = fd;
+		return true;
+	}
+	if (err == ESRCH || (is_thread && kill(pid, 0) && errno == ESRCH)) /* it has ended */
+		return true;
+	if (is_thread)
+		ui_error(o, "pid %d: this is a thread, not a process; name its process", pid);
+	else
+		ui_error(o, "pid %d: cannot open the process: %s", pid, strerror(err));
+	return false;
 }
 
-void targets_open(struct target_processes *targets, const struct options *o, const struct arming *arming)
+bool targets_open(struct target_processes *targets, struct options *o, const struct arming *arming)
 {
 	/* Processes in a wider scope can outlive those of -p. */
 	bool is_wider = o->children || o->pgrp || o->cgroup;
 
 	for (size_t i = 0; i < o->npids && !is_wider; i++)
-		target_add(targets, o->pids[i]);
-	if (arming->argv)
-		target_add(targets, arming->child.pid);
+		if (!target_add(targets, o, o->pids[i]))
+			return false;
+	return !arming->argv || target_add(targets, o, arming->child.pid);
 }
 
 bool targets_ended(struct target_processes *targets)

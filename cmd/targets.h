@@ -15,8 +15,11 @@ struct target_processes {
 	bool exist; /* the command ends with the last of them */
 };
 
-/* Adds the processes of -p, if the request has no wider scope, and COMMAND. */
-void targets_open(struct target_processes *targets, const struct options *options, const struct arming *arming);
+/*
+ * Adds the processes of -p, if the request has no wider scope, and COMMAND. Returns false, with an error message, if a
+ * process may live but cannot be waited for.
+ */
+bool targets_open(struct target_processes *targets, struct options *options, const struct arming *arming);
 /* Returns whether there are targets and all have ended. */
 bool targets_ended(struct target_processes *targets);
 

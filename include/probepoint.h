@@ -862,7 +862,7 @@ void pp_entry_bucket(const struct pp_aggregates *aggregates, size_t table, size_
                      struct pp_bucket *bucket, size_t size);
 /*
  * Returns the value below or at which the share q (0 to 1) of the values of a pct() call lies, within 1/32 of the value.
- * 0 if there are none.
+ * 0 if there are none. The double nearest to a value beyond 2^53 can be above the greatest value, or below the least.
  */
 double pp_entry_quantile(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, double q);
 

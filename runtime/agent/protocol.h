@@ -471,10 +471,11 @@ enum agent_reason {
 	AGENT_GONE,           /* the code was unmapped, or its protection changed, before it was written */
 	AGENT_ROBUST_LIST,    /* set_robust_list(2), by which the agent writes to text, is missing or forbidden */
 	AGENT_CALLS, /* hits must not make system calls. ARMED: a value that needs one is a fault; REFUSED: the filter needs one */
-	AGENT_COST,        /* ARMED: the filter or aggregate may make a system call in each hit */
-	AGENT_TABLES_FULL, /* the region has no room for the aggregates of the attachment */
-	AGENT_CLOCK,       /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
-	AGENT_FORKED,      /* the process was forked by the system call, not by the C library */
+	AGENT_COST,         /* ARMED: the filter or aggregate may make a system call in each hit */
+	AGENT_TABLES_FULL,  /* the region has no room for the aggregates of the attachment */
+	AGENT_CLOCK,        /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
+	AGENT_FORKED,       /* the process was forked by the system call, not by the C library */
+	AGENT_BUFFERS_FULL, /* every region that is free has rings of unsuitable sizes */
 	AGENT_REASONS
 };
 

@@ -49,6 +49,9 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_CPU: return "the agent needs a CPU with lahf in 64-bit mode";
 	case AGENT_SLOTS_FULL: return "the session has more sites than the agent can take";
 	case AGENT_SESSIONS_FULL: return "the agent cannot take another session";
+	case AGENT_BUFFERS_FULL:
+		return "the process keeps buffers of the sizes that ended sessions had, and none that is free suits; give "
+		       "--buffer a size that an ended session had, or none";
 	case AGENT_CONSUMERS_FULL: return "too many sessions have armed this site";
 	case AGENT_PROGRAM: return "the agent cannot compile the program that reads the arguments";
 	case AGENT_FILE: return "the session's file is damaged or of another version";

@@ -18,6 +18,13 @@ done
 expect 0 probe-stat -q -b kernel --agg 'avg(arg0), max(arg0) by arg1 / 2' big:it -- "$T/one"
 want "averages" "2 - 18446744073709551615 0|2 15 15 1|4 - 18446744073709551615 (total)" \
 	"$(tail -n 3 <<<"$out" | sed 's/^ *//; s/  */ /g' | paste -sd '|')"
+# A double would round these up.
+expect 0 probe-stat -q --json -b kernel --agg 'pct(arg0) by arg1 / 2' big:it -- "$T/one"
+want "p50 and p99.9 are at most the maximum" 2 \
+	"$(grep -o '"p\(50\|99.9\)": *18446744073709551615\b' <<<"$out" | sort -u | wc -l)"
+expect 0 probe-stat -q -b kernel --agg 'pct(arg0) by arg1 / 2' big:it -- "$T/one"
+want "columns of percentiles beyond the doubles" "$(printf ' 18446744073709551615%.0s' 1 2 3 4 5)" \
+	"$(grep -o '\( *18446744073709551615\)\{5\}' <<<"$out" | head -n 1 | sed 's/  */ /g')"
 expect 0 probe-enable -q -s "$S-two" -f "$T/one" -f "$T/two" --agg 'count()' big:it
 "$T/one"
 "$T/two"

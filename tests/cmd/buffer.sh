@@ -69,3 +69,19 @@ wait_for 20 eval '[ "$(wc -l <"$T/trace")" -ge $n ]'
 kill -INT $tracer
 wait $tracer
 want "records of probe-trace --buffer with the agent" $n "$(wc -l <"$T/trace")"
+
+# ---- the agent: a process has eight sizes at most; after that a session gets the next larger ones ----
+for size in 512K 8M 16M; do # and those above: 64K 128K 256K 1M 4M
+	expect 0 probe-enable -q -s "$S" -b agent --buffer $size -p "$q" app:tick
+	expect 0 probe-disable -q -s "$S"
+done
+expect 0 probe-enable -q -s "$S" -b agent --record --buffer 2M -p "$q" app:tick
+tell q "tick 90000" # 2M would have room for 87381
+want "recorded and lost with a ninth size" "[90000,0]" "$(counts)"
+expect 0 probe-disable -q -s "$S"
+expect 1 probe-enable -s "$S" -b agent --buffer 32M -p "$q" app:tick
+want_like "a ninth size that is larger than all" "*give --buffer a size that an ended session had, or none*" "$out"
+expect 0 probe-enable -q -s "$S" -b agent --record -p "$q" app:tick
+tell q "tick 20000"
+want "recorded and lost with the default after eight sizes" "[10922,9078]" "$(counts)"
+expect 0 probe-disable -q -s "$S"

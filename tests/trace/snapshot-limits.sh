@@ -48,5 +48,22 @@ for b in agent kernel; do
 	want "$b, --every: records" 300 "$(probe-trace -q --json --snapshot -s $S-$b | wc -l)"
 	expect 0 probe-disable -q -s $S-$b
 done
+
+# ---- --trigger exit: processes that cannot be waited for ----
+
+"$CC" -std=gnu17 -Wall -Wextra -O2 -o "$T/deny" tests/cmd/deny.c || fail "deny.c does not build"
+expect 0 probe-enable -q -s $S -b agent --flight-recorder=1M -p $pid recorder:hit
+say "run 10"
+true & gone=$!
+wait $gone
+expect 1 probe-trace --snapshot --trigger exit -s $S -p $gone
+want_like "--trigger exit, a process that does not exist" "*pid $gone: cannot open the process: No such process*" "$out"
+expect 1 probe-trace --snapshot --trigger exit -s $S -p "$pid,$gone"
+want_like "--trigger exit, the second process does not exist" "*pid $gone: cannot open the process: No such process*" "$out"
+expect 1 "$T/deny" pidfd_open -- probe-trace --snapshot --trigger exit -s $S -p $pid
+want_like "--trigger exit, pidfd_open() fails" "*pid $pid: cannot open the process: *" "$out"
 finish
+expect 0 probe-trace --snapshot --trigger exit -s $S -p $pid
+want_like "--trigger exit, a process of the session that has ended" "*30 records*" "$out"
+expect 0 probe-disable -q -s $S
 exit 0

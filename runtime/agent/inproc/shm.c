@@ -37,6 +37,7 @@ _Static_assert(shm_ring_stride(AGENT_RING_SIZE_MAX) < INT32_MAX,
                "trampolines reach a ring's counters by a displacement of 32 bits");
 
 #define RINGS_LEAST 4 /* of a region */
+#define RINGS_GROW 16 /* how many times larger than wanted the rings of a region are at most, if no other is left */
 
 /* ---- parts of a region ---- */
 
@@ -235,9 +236,34 @@ static void shm_reset(struct session_shm *shm)
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
-/* Returns a region that is free, one that is mapped first if its rings have the sizes wanted. */
-static struct session_shm *shm_find(const struct session_shm *wanted)
+/*
+ * Returns whether a session can use the rings of a region that was made for another size. They are of one size, because
+ * flight recorders need that, and not much larger than wanted, because they are memory of the program.
+ */
+static bool rings_suffice(const struct session_shm *shm, const struct session *session)
 {
+	const uint64_t wanted = session->ring_size ? session->ring_size : AGENT_RING_SIZE;
+
+	return shm->nlarge == AGENT_RINGS && shm->ring_size <= wanted * RINGS_GROW &&
+	       (!session->ring_size || shm->ring_size >= wanted);
+}
+
+/* Returns whether the first of two regions that suffice suits the session better. Without a size, smaller rings do. */
+static bool rings_better(const struct session_shm *a, const struct session_shm *b, const struct session *session)
+{
+	if (!session->ring_size && a->ring_size <= AGENT_RING_SIZE)
+		return b->ring_size > AGENT_RING_SIZE || a->ring_size > b->ring_size;
+	return a->ring_size < b->ring_size && (session->ring_size || b->ring_size > AGENT_RING_SIZE);
+}
+
+/*
+ * Returns a region that is free: one whose rings have the sizes wanted, else one that was never mapped, else one of another
+ * size. The sizes of a region's rings never change, because threads keep the addresses of their rings.
+ */
+static struct session_shm *shm_find(const struct session_shm *wanted, const struct session *session)
+{
+	struct session_shm *found = NULL;
+
 	for (unsigned i = 0; i < SHMS_MAX; i++)
 		if (!agent.shms[i].session && agent.shms[i].at && agent.shms[i].ring_size == wanted->ring_size &&
 		    agent.shms[i].nlarge == wanted->nlarge)
@@ -245,7 +271,20 @@ static struct session_shm *shm_find(const struct session_shm *wanted)
 	for (unsigned i = 0; i < SHMS_MAX; i++)
 		if (!agent.shms[i].session && !agent.shms[i].at)
 			return &agent.shms[i];
-	return NULL;
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		if (!agent.shms[i].session && rings_suffice(&agent.shms[i], session) &&
+		    (!found || rings_better(&agent.shms[i], found, session)))
+			found = &agent.shms[i];
+	return found;
+}
+
+/* Returns why shm_find() has found none. */
+static enum agent_reason shm_missing(void)
+{
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		if (!agent.shms[i].session)
+			return AGENT_BUFFERS_FULL;
+	return AGENT_SESSIONS_FULL;
 }
 
 /* Gives a region that another session has used to this one. */
@@ -322,9 +361,9 @@ enum agent_reason shm_make(struct session *session)
 	if (session->shm)
 		return AGENT_OK;
 	shm_choose_rings(&wanted, session);
-	shm = shm_find(&wanted);
+	shm = shm_find(&wanted, session);
 	if (!shm)
-		return AGENT_SESSIONS_FULL;
+		return shm_missing();
 	shm->asked = false;
 	reason = shm->at ? shm_reuse(shm, session) : shm_create(shm, &wanted, session);
 	if (reason)
