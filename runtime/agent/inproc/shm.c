@@ -235,7 +235,7 @@ static void shm_reset(struct session_shm *shm)
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
-/* Returns a region that is free, one that is mapped first if its rings have the sizes wanted. */
+/* Returns a free region: preferably one that is mapped and whose rings have the wanted sizes. */
 static struct session_shm *shm_find(const struct session_shm *wanted)
 {
 	for (unsigned i = 0; i < SHMS_MAX; i++)
@@ -267,7 +267,7 @@ static bool region_allowed(const struct session_shm *shm, uint64_t flight_bytes)
 	return memory_allowed(region_size(shm) + flight_bytes + 2 * REGION_SIZE, maps_size());
 }
 
-/* Chooses the number and the sizes of the rings for a session. By default the first ones are large, if limits permit it. */
+/* Chooses the number and the sizes of the rings for a session. By default the first rings are large if resource limits permit it. */
 static void shm_choose_rings(struct session_shm *shm, const struct session *session)
 {
 	shm->nrings = shm->nlarge = AGENT_RINGS;
