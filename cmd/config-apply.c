@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Makes what is armed agree with the file:
+ * Makes the armed probes agree with the file:
  *
  * 1. Read what the file has armed before (config-armed.c), and find the targets of each entry (config-target.c).
  * 2. A target that is armed for an entry with the same text stays as it is, and keeps its counts.
@@ -187,7 +187,7 @@ static void target_compare(struct applying *a, const struct config_session *sess
 
 /* ---- disarming ---- */
 
-/* Disarms it, and adds a row. line: of the entry; 0: no entry asks for it. */
+/* Disarms a target, and adds a row. line: of its entry; 0: no entry asks for it. */
 static void armed_disarm(struct applying *a, struct config_armed *armed, unsigned line, const char *reason)
 {
 	struct pp_session *session;
@@ -364,7 +364,7 @@ static void target_arm(struct applying *a, const struct to_arm *to_arm)
 	free(error);
 }
 
-/* Refuses rows whose sites were armed before by another entry or command, and so count nothing here. */
+/* Refuses rows if another entry or command had armed all their sites before, because these rows count nothing. */
 static void shadowed_report(struct applying *a, size_t first)
 {
 	struct config_armed_list now;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The label of what a configuration arms is a text of lines:
+ * What a configuration arms has a label, a text of lines:
  *
  *   config /etc/probepoint/web.yaml      the file, so that another file does not disarm it
  *   since 2026-11-29T05:00:00Z
@@ -9,7 +9,7 @@
  *                                        an empty line
  *   ...                                  the canonical text of the entry
  *
- * So the session itself says which entry asked for what, and no other file can disagree with it.
+ * So the session itself says which entry has armed each target, and there is no second record that could disagree.
  */
 #include "cmd/config-armed.h"
 

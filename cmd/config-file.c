@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads a configuration. Its expressions run in the kernel and in other users' processes, so the superuser takes it only from
- * users that it can trust: root, or itself.
+ * Reads a configuration. Its expressions run in the kernel and in other users' processes. So the command accepts a file only if it
+ * belongs to root or to the user of the command, and if no other user can write to it.
  */
 #include <errno.h>
 #include <fcntl.h>

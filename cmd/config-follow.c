@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe-enable --config FILE --follow: the main process of a service. It applies the file, and applies it again when a file or
+ * probe-enable --config FILE --follow is the main process of a service. It applies the file, and applies it again when a file or
  * process that an entry means has changed.
  *
  * 1. inotify reports changes in the directories of the files, so that a new version is armed within milliseconds.
  * 2. Every POLL_MS, config_targets_hash() sees what inotify does not: processes, control groups, symbolic links, new
  *    directories, file systems of other machines.
- * 3. SIGHUP reads the configuration again. If it is not valid, the old one stays.
- * 4. SIGTERM and SIGINT end it, and disarm what the file has armed. If it is killed, everything stays armed, and the next
- *    process continues with it.
+ * 3. After SIGHUP it reads the configuration again. If that is not valid, the old one stays.
+ * 4. After SIGTERM or SIGINT it disarms what the file has armed, and ends. If it is killed, everything stays armed, and the next
+ *    process continues with that.
  */
 #include <errno.h>
 #include <limits.h>
@@ -105,7 +105,7 @@ static void follow_apply(struct config *config, config_watch_fn *watch, bool onl
 	config_result_free(&result);
 }
 
-/* Reads the file again. Returns whether it is valid; else the old configuration stays. */
+/* Reads the file again. Returns whether it is valid. If it is not, the old configuration stays. */
 static bool config_reload(struct config *config)
 {
 	struct config read;

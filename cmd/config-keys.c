@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keys of sessions and entries. A key that is named as an option is given to the parser of that option, so that both
- * accept the same values and report the same errors.
+ * The keys of sessions and entries. The parser of an option also parses the key of the same name, so that both accept the same
+ * values and report the same errors.
  */
 #include <argp.h>
 #include <stdlib.h>
@@ -175,7 +175,8 @@ static void key_report_unknown(struct config *config, const struct config_node *
 		}
 	for (size_t i = 0; i < NKEYS; i++) {
 		if (!strcmp(name->text, keys[i].name)) {
-			config_error(config, name->place, "'%s' belongs into an entry of arm", name->text);
+			config_error(config, name->place, "'%s' is a key of entries; move it into an entry of arm",
+			             name->text);
 			return;
 		}
 		if (keys[i].where & where)
@@ -222,8 +223,8 @@ static const char *config_keep(struct config *config, char *string)
 }
 
 /*
- * Lets the parser of the command line parse an option. second: the word after its argument; NULL: none. Options point into the
- * words, which therefore live as long as the configuration. Returns an error message or NULL.
+ * Lets the parser of the command line parse an option. second: the word after its argument; NULL: none. The words live as long as the
+ * configuration, because options point into them. Returns an error message or NULL.
  */
 static char *option_set(struct config *config, struct options *options, const char *name, const char *text,
                         const char *second)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an entry means now: the files that its globs match, the processes whose name or program matches, the control group of its
- * service. config_targets_hash() looks at the same things without opening a file, so that config_follow() can do so often.
+ * Finds what an entry means now: the files that its globs match, the processes whose name or program matches, and the control group
+ * of its service. config_targets_hash() looks at the same things but opens no file, so that config_follow() can call it often.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -40,9 +40,9 @@ static char *cgroup_root(void)
 
 /* The control group of a unit. */
 struct unit {
-	char *name, *escaped; /* directories that systemd may have made for it */
-	char *found;          /* the directory; NULL: none */
-	char *second;         /* another one; NULL: none */
+	char *name, *escaped; /* the names that its directory can have */
+	char *found;          /* the first directory; NULL: none */
+	char *second;         /* another directory; NULL: none */
 };
 
 static void unit_check(struct unit *unit, const char *dir, const char *name)
@@ -66,8 +66,8 @@ static bool name_ends_with(const char *name, const char *suffix)
 }
 
 /*
- * Looks for the unit in a directory and in the slices below it, because systemd makes the group of a unit in that of its slice. Other
- * groups are not searched: they belong to units, to managers of users, and to containers, which can have units of this name.
+ * Looks for the unit in a directory and in the slices below it, because systemd makes the group of a unit in the group of its slice.
+ * Does not search other groups, because they belong to other units: a user's manager or a container can have a unit of this name.
  */
 static void unit_find(struct unit *unit, const char *dir, unsigned depth)
 {
@@ -90,7 +90,7 @@ static void unit_find(struct unit *unit, const char *dir, unsigned depth)
 		closedir(list);
 }
 
-/* Returns the name of the unit that the text of the key means. */
+/* Returns the name of the unit that the value of the key means. The caller frees it. */
 static char *unit_name(const char *service)
 {
 	static const char *const types[] = { ".service", ".scope", ".slice", ".socket", ".mount", ".swap" };
@@ -102,15 +102,15 @@ static char *unit_name(const char *service)
 }
 
 /*
- * Returns the control group of a unit that runs. NULL: it does not run, or *second is another group of its name; both belong to the
- * caller then.
+ * Returns the control group of a unit, which the caller frees. Returns NULL if the unit does not run, or if several groups have its
+ * name: *first and *second are then two of them, which the caller frees, else NULL.
  */
 static char *service_cgroup(const char *service, char **first, char **second)
 {
 	char *root = cgroup_root();
 	struct unit unit = { .name = unit_name(service) };
 
-	/* systemd puts "_" before names that are those of the kernel's files, or begin with "_". */
+	/* systemd puts "_" before a name that begins with "_" or that a file of the kernel could have. */
 	unit.escaped = xasprintf("_%s", unit.name);
 	if (root)
 		unit_find(&unit, root, CGROUP_DEPTH);

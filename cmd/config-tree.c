@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * YAML, by libyaml, as a tree. The file can be hostile, so what a configuration does not need is refused: aliases and anchors,
- * with which a small file makes a large tree, tags, several documents, NUL bytes, and more than DEPTH_MAX levels.
+ * Parses YAML to a tree, by libyaml. The file can be hostile, so the parser refuses what a configuration does not need: aliases and
+ * anchors, by which a small file makes a large tree, tags, several documents, NUL bytes, and more than DEPTH_MAX levels.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -73,7 +73,7 @@ struct config {
 	size_t nstrings;
 	struct options *options; /* of the command, which errors are reported with */
 	size_t errors;
-	bool muted; /* the errors of what is being parsed were reported before */
+	bool muted; /* the errors of the part that is being parsed were reported before */
 };
 
 /* Reports an error at a place: "FILE:LINE:COLUMN: message". */
@@ -111,7 +111,7 @@ struct config_target {
 	char *cgroup;      /* directory; NULL: none */
 	uint64_t inode;    /* of the directory */
 	char *missing;     /* why nothing can be armed; NULL: it can */
-	bool is_ambiguous; /* missing, because the entry means several control groups */
+	bool is_ambiguous; /* several control groups have the name of the service; missing is set, too */
 };
 
 struct config_targets {

@@ -32,7 +32,7 @@ static const size_t count_at[] = {
 
 #define NCOUNTS (sizeof(count_at) / sizeof(*count_at))
 #define ROW_SERIES (NCOUNTS + 3) /* and the two numbers of sites, and other processes */
-#define FLIGHT_SERIES 1          /* more, of a flight recorder */
+#define FLIGHT_SERIES 1          /* additional series of a flight recorder */
 
 static const char *row_labels(struct metrics *m, const char *session, const struct count_row *row)
 {
@@ -54,7 +54,7 @@ static void row_put(struct metrics *m, const char *labels, const struct count_ro
 	for (size_t i = 0; i < NCOUNTS; i++)
 		metrics_add_uint(m, METRIC_HITS + i, labels,
 		                 *(const uint64_t *)((const char *)&row->counts + count_at[i]));
-	/* A gauge, because records that are being written count, so that the number can become smaller. */
+	/* A gauge: the number can decrease, because a record that is being written counts as overwritten. */
 	if (is_flight)
 		metrics_add_uint(m, METRIC_OVERWRITTEN, labels, row->counts.overwritten);
 	metrics_add_uint(m, METRIC_SITES, labels, row->sites);

@@ -467,7 +467,7 @@ static const struct argp_option filter[] = {
 	{ "uretprobe", KEY_URETPROBE, 0, 0,
 	  "see the returns of func:SYMBOL%return by uretprobes, in processes that have no unwinder", 1 },
 	{ "buffer", KEY_BUFFER, "SIZE", 0,
-	  "use buffers of SIZE for records, from 64K to 1G, as in 16M (default: kernel 4M, agent 4M for each of 4 threads, then 256K)",
+	  "use buffers of SIZE for records, from 64K to 1G, as in 16M (default: kernel 4M, agent 4M for 4 threads and 256K for others)",
 	  1 },
 	{ "fast", KEY_FAST, 0, 0,
 	  "arm by calls instead of traps where the kernel can (Linux 7.2) and the process allows it; unwinders stop there",

@@ -9,8 +9,9 @@
 enum { BUCKETS = 1024, FRAMES_MAX = 256, ALL_FRAMES_MAX = 1 << 18, WAITING_MAX = 20000 };
 
 /*
- * An end belongs to an entry if the call began at its time, up to this difference: the clock was read twice, and the time of traps is not
- * part of the duration (90 us of the first hit in a thread). The clock of agents is converted with an error that grows with the duration.
+ * An end belongs to an entry if the call began at the time of the entry, or differs by at most this. The times differ because the
+ * probe reads the clock twice, and because the duration does not include traps (90 us for the first hit of a thread). Times of agents
+ * also have an error of conversion, which grows with the duration.
  */
 #define SLACK_NS 200000
 #define SLACK_SHARE 10000
@@ -75,7 +76,7 @@ static void list_push(struct otlp_span **list, struct otlp_span *span)
 	*list = span;
 }
 
-/* Moves the spans that ended before a time to another list. Returns their number. */
+/* Moves the spans that ended before a time (UINT64_MAX: all) to another list. Returns their number. */
 static size_t list_move(struct otlp_span **from, struct otlp_span **to, uint64_t until)
 {
 	size_t n = 0;
@@ -96,7 +97,7 @@ static size_t list_move(struct otlp_span **from, struct otlp_span **to, uint64_t
 
 /* ---- threads ---- */
 
-/* Returns where the thread is, or would be, in its bucket. */
+/* Returns the link to the thread in its bucket, or the link that would lead to it. */
 static struct call_thread **calls_find(struct otlp_calls *calls, pid_t pid, pid_t tid)
 {
 	struct call_thread **at = &calls->buckets[(unsigned)tid % BUCKETS];
@@ -125,7 +126,7 @@ void otlp_calls_enter(struct otlp_calls *calls, pid_t pid, pid_t tid, uint64_t f
 	calls->frames++;
 }
 
-/* Returns the number of the frame of a call. n: there is none. */
+/* Returns the index of the frame of a call, or thread->n if it has none. */
 static size_t thread_find_frame(const struct call_thread *thread, uint64_t function, uint64_t began, uint64_t duration)
 {
 	uint64_t slack = SLACK_NS + duration / SLACK_SHARE;
@@ -139,7 +140,7 @@ static size_t thread_find_frame(const struct call_thread *thread, uint64_t funct
 	return thread->n;
 }
 
-/* Removes the frame of the call, and those above it. What was in them is the span's. */
+/* Removes frame i, which is that of the span's call, and the frames above it. The spans that wait in them become its children. */
 static void thread_end_call(struct otlp_calls *calls, struct call_thread *thread, size_t i, struct otlp_span *span)
 {
 	for (size_t k = i; k < thread->n; k++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The resource of a process: its program, read from /proc when its first record arrives. Another process can have the pid later,
- * so that the start time is compared again after a second. If the process has ended already, only its pid and name are known.
+ * The resource of a process describes its program, which is read from /proc when its first record arrives. Another process can get
+ * the pid later, so the start time is compared again after a second. If the process has ended already, only its pid and name are
+ * known.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -25,7 +26,7 @@ struct resource {
 
 struct otlp_resources {
 	struct resource *list;
-	size_t n, next; /* next: which is replaced when the list is full */
+	size_t n, next; /* next: the index of the one that is replaced when the list is full */
 	char host[HOST_NAME_MAX + 1];
 	const char *service; /* OTEL_SERVICE_NAME; NULL: not set */
 	pid_t command;       /* a process whose program is known, even after its end; 0: none */
@@ -161,7 +162,7 @@ json_object *otlp_resource(struct otlp_resources *resources, pid_t pid, const ch
 		return resource->object;
 	start = pid ? process_stat_start(pid, NULL) : 0;
 	resource->checked = now;
-	/* A process that has ended keeps what was known of it. */
+	/* A process that has ended keeps its resource. */
 	if (resource->object && (!start || start == resource->start))
 		return resource->object;
 	json_object_put(resource->object);

@@ -3,8 +3,9 @@
  * In the JSON mapping of OTLP, names are in lowerCamelCase, 64-bit integers are strings, enumerations are integers, bytes are
  * base64, and traceId and spanId are hexadecimal.
  *
- * The record of a call's end has the duration and the arguments of its begin (runtime/call.h), so that a span is made of one
- * record: recursion, threads and lost records need no pairing here. Entries are only used to find parents (otlp-calls.h).
+ * The record of a call's end has the duration and the arguments of its begin (runtime/call.h). So each span is made of one record,
+ * and nothing is paired here in spite of recursion, threads and lost records. Records of entries only serve to find parents
+ * (otlp-calls.h).
  */
 #include "cmd/otlp.h"
 
@@ -21,7 +22,7 @@
 #include "cmd/otlp-calls.h"
 #include "cmd/ui.h"
 
-#define WAIT_NS 5000000000u /* a span waits so long for the call around it */
+#define WAIT_NS 5000000000u /* the time that a span waits for the end of the call around it */
 
 enum { SEVERITY_INFO = 9, SEVERITY_WARN = 13, SPAN_KIND_INTERNAL = 1 };
 
@@ -31,7 +32,7 @@ struct otlp {
 	struct otlp_resources *resources;
 	uint64_t random[2]; /* state of the generator of ids */
 	struct otlp_calls *calls;
-	uint64_t *functions; /* whose returns are spans: sorted numbers */
+	uint64_t *functions; /* the numbers of the functions whose returns are spans, sorted */
 	size_t nfunctions;
 };
 
@@ -104,7 +105,7 @@ static bool hex_take(char *to, const char *from, size_t length, size_t n)
 	return !zero;
 }
 
-/* Takes "00-TRACE-SPAN-FLAGS", the header traceparent of W3C Trace Context. */
+/* Parses "00-TRACE-SPAN-FLAGS", the header traceparent of W3C Trace Context. */
 static bool traceparent_take(struct ids *ids, const char *text, size_t length)
 {
 	if (length < 55 || text[2] != '-' || text[35] != '-' || text[52] != '-' || !strncmp(text, "ff", 2))
@@ -112,7 +113,7 @@ static bool traceparent_take(struct ids *ids, const char *text, size_t length)
 	return hex_take(ids->trace, text + 3, 32, 32) && hex_take(ids->parent, text + 36, 16, 16);
 }
 
-/* Takes 32 hex digits, which may be a UUID with dashes. */
+/* Parses 32 hex digits, or a UUID with dashes. */
 static bool trace_id_take(char trace[33], const char *text, size_t length)
 {
 	char digits[33];
@@ -473,7 +474,7 @@ static int function_compare_numbers(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Remembers the functions whose returns have durations. Only their entries begin calls that end. */
+/* Remembers a function whose returns have durations. Entries of other functions are ignored, because their calls have no spans. */
 static int function_add(const char *probe, const char *argument, void *arg)
 {
 	struct otlp *otlp = arg;

@@ -25,17 +25,20 @@ struct otlp *otlp_new(const struct options *options, const struct arming *arming
 void otlp_free(struct otlp *otlp);
 
 /*
- * Finds the functions of the session whose calls are spans. Checks that records have the argument of --trace-id, and reports an error
- * if not.
+ * Finds the functions of the session whose calls are spans. Reports an error and returns STATUS_USAGE if no probe has the argument of
+ * --trace-id.
  */
 enum status otlp_begin(struct otlp *otlp, struct options *options, struct pp_session *session);
 
-/* Called after each line, with the record that it shows. */
+/* Called after each line, with the mark of the record that the line shows. */
 typedef void otlp_line_fn(const struct pp_mark *mark, void *arg);
 
-/* Prints a record as one line. The record of a call's end can wait for that of the call around it, and is then printed with it. */
+/*
+ * Prints a record as one line, and the lines that have waited for it. The record of a call's end can wait for the end of the call
+ * around it.
+ */
 void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event, otlp_line_fn *line, void *arg);
-/* Prints the spans that have waited for 5 s, or all. */
+/* Prints the spans that have waited for 5 s, or all spans that wait. */
 void otlp_put_waiting(FILE *out, struct otlp *otlp, bool all, otlp_line_fn *line, void *arg);
 /* Prints a log record that says how many records were written and lost so far, as one line. */
 void otlp_put_account(FILE *out, struct otlp *otlp, const char *session, uint64_t recorded, uint64_t lost);
@@ -44,7 +47,7 @@ void otlp_put_account(FILE *out, struct otlp *otlp, const char *session, uint64_
 
 struct otlp_resources;
 
-/* command: a process that runs program, or 0. Their end can come before their first record. */
+/* command: a process that runs program, or 0. It can end before its first record is read. */
 struct otlp_resources *otlp_resources_new(pid_t command, const char *program);
 void otlp_resources_free(struct otlp_resources *resources);
 /* Returns the resource of a process (pid 0: of this command), which belongs to the resources. comm: the thread's name. */

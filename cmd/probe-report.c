@@ -232,7 +232,7 @@ static enum status report_run(struct report_command *r)
 		ui_verbose(
 			&r->options,
 			"the trace was read a second time, because some calls are uncertain or began before the first "
-			"record, or the output is a pipe");
+			"record, or because the output is a pipe");
 	if (!r->run.opened)
 		return status;
 	report_losses(r);

@@ -8,13 +8,13 @@
 #include "cmd/alloc.h"
 #include "cmd/ui.h"
 
-/* A sink and its reader, for lines of OTLP. */
+/* The argument of sink_add_line(). */
 struct sink_lines {
 	struct sink *sink;
 	struct pp_reader *reader;
 };
 
-/* Counts a line in the memory. */
+/* Notes the record of a line that was printed to the memory. Writes all lines if there are many. */
 static void sink_add_line(const struct pp_mark *mark, void *arg)
 {
 	const struct sink_lines *lines = arg;

@@ -36,7 +36,7 @@ struct sink {
 int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event);
 /* Writes all lines. Returns as sink_put(). */
 int sink_flush(struct sink *sink, struct pp_reader *reader);
-/* With --otlp: adds the lines of spans that have waited long enough for the call around them, or of all. */
+/* Adds the lines of the spans that have waited too long for the call around them, or of all that wait. Does nothing without --otlp. */
 void sink_put_waiting(struct sink *sink, struct pp_reader *reader, bool all);
 /* Writes all lines, and a line that is not a record: how many records were written and lost. */
 void sink_put_account(struct sink *sink, struct pp_reader *reader, const char *session, uint64_t lost);

@@ -62,7 +62,7 @@ struct pattern {
 	bool function;
 };
 
-/* is_probe: probes of C++ functions have __ for ::. */
+/* Copies a pattern without its wildcards. is_probe: writes :: as __, because names of C++ probes do. */
 static void pattern_copy(char *to, const char *from, size_t n, bool is_probe)
 {
 	size_t length = 0;
@@ -78,7 +78,7 @@ static void pattern_init(struct pattern *p, const char *text)
 	const char *colon = strchr(text, ':'), *name;
 	size_t length;
 
-	if (colon && colon[1] == ':') /* shop::Cart::add has no provider */
+	if (colon && colon[1] == ':') /* no provider, as in shop::Cart::add */
 		colon = NULL;
 	name = colon ? colon + 1 : text;
 	length = strlen(name);

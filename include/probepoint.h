@@ -321,8 +321,8 @@ int pp_request_many(struct pp_request *request, size_t sites);
 /*
  * Sets the size of the session's rings, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two. All requests of a
  * session must agree. The kernel has one ring (default 4 MiB), which is the kernel's memory and allocated as a whole. An agent has one
- * for each thread (default 4 MiB for the first four threads of a process and 256 KiB for the others, at most 64 MiB), which is the
- * process's memory. -EINVAL: the size is out of range, or pp_request_flight_recorder() was called.
+ * for each thread (at most 64 MiB), which is the process's memory. Its default is 4 MiB for the first four threads of a process that
+ * record, 256 KiB for the others, and 256 KiB for all with pp_request_overwrite(). -EINVAL: the size is out of range, or pp_request_flight_recorder() was called.
  */
 #define PP_BUFFER_MIN 65536u
 #define PP_BUFFER_MAX 1073741824u
@@ -445,9 +445,9 @@ const char *pp_session_name(const struct pp_session *session);
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
 /*
  * Resolves the request as pp_session_enable() does, and arms nothing. In the report, rows that could be armed are pending, and
- * those that the backend can arm in no process are refused. Asks no process and no privilege of the caller, so that points
- * can still be refused when they are armed. Needs no privilege for a request without processes. Fails as pp_session_enable()
- * does.
+ * those that the backend can arm in no process are refused. Does not look at the state of processes and the privileges of the caller,
+ * so points can still be refused when they are armed. Needs no privilege for a request without processes. Fails as
+ * pp_session_enable() does.
  */
 int pp_request_check(const struct pp_request *request, struct pp_report **report);
 /*

@@ -103,7 +103,7 @@ static tree parameter_type(tree function, unsigned HOST_WIDE_INT n)
 	return list && list != void_list_node ? TREE_VALUE(list) : NULL_TREE;
 }
 
-/* Returns whether a type depends on the parameters of a template: it, or what it points to, has a code of the C++ compiler's own. */
+/* Returns whether a type depends on parameters of a template. Its tree code, or that of its target, is then one of C++ only. */
 static bool type_is_dependent(tree type)
 {
 	while (POINTER_TYPE_P(type))

@@ -71,9 +71,9 @@ enum {
 /* The distance from a frame to its caller's is at most this. A larger one is not a frame pointer. */
 #define AGG_FRAME_SIZE_MAX (16u << 20)
 /*
- * A walk ends at a return address below this, or at one that is at most AGG_FRAME_SIZE_MAX above its frame's predecessor:
- * numbers and pointers to the stack, which a frame pointer leads to if a function has used it for something else. They would
- * fill the table with keys.
+ * A walk ends at a return address that is below this, or that is at most AGG_FRAME_SIZE_MAX above the end of the previous frame.
+ * Such a value is a number or a pointer to the stack: a function has used the frame pointer for something else. Stacks with such
+ * values would fill the table with keys.
  */
 #define AGG_CODE_MIN 65536
 

@@ -106,8 +106,8 @@ struct backend {
 	 */
 	int (*usable)(const struct pp_request *request, bool any);
 	/*
-	 * Needs no session and no privilege, and asks no process: returns the error of a request that the backend can never
-	 * serve, and refuses points that it can arm in no process.
+	 * Refuses points that the backend can arm in no process. Returns 0, or a negative errno with an error message if it can
+	 * never serve the request. Needs no session and no privilege, and does not look at processes.
 	 */
 	int (*foresee)(const struct pp_request *request, struct arm_point *const *points, size_t npoints);
 	/* Returns whether the backend can arm the site. Not called for sites that insn-check.h refuses. */

@@ -301,7 +301,7 @@ static bool key_is_string(const struct fetch_steps *key)
 	return key->n && key->list[key->n - 1].op == FETCH_HASH;
 }
 
-/* Checks that the key of the end has the type of the begin's. */
+/* Checks that the key has the same type at both ends of the call. Returns 0 or a negative errno with an error message. */
 static int key_check(const struct call *call, const struct pp_probe *begin, const char *text,
                      const struct fetch_steps *end)
 {

@@ -110,7 +110,10 @@ static int targets_arm_and_report(struct enabling *e, struct pp_report **report)
 	return e->targets.npoints ? 0 : no_targets(e);
 }
 
-/* All backends that can serve the request, whether or not this user can arm through them. */
+/*
+ * Chooses all backends that can serve the request, even if this user cannot arm through them. Returns 0, or the error of a backend if
+ * none can.
+ */
 static int rounds_choose_all(struct enabling *e)
 {
 	int err = 0;

@@ -101,7 +101,7 @@ static char type_class(const struct ctype *type, bool is_string)
 	}
 }
 
-/* Returns the type's name as print_strings() looks for it: that of strings of C, and of C++; "" for all others. */
+/* Returns the name by which print_strings() knows a type of strings of C or C++, or "" for other types. */
 static const char *parameter_type_text(const struct ctype *type, const struct ctype *target)
 {
 	const struct ctype *object = target ? target : type;

@@ -13,8 +13,8 @@
 #define GAP_MAX 1024
 
 /*
- * Spans that are read by one system call. Neighbours are read together with the bytes between them, because the kernel
- * takes longer to find a page than to copy it. GAP_MAX is less than a page, so all pages that are read have spans.
+ * Spans that one system call reads. It reads neighbours together with the bytes between them, because the kernel takes longer to
+ * find a page than to copy it. GAP_MAX is less than a page, so each page that is read contains a part of a span.
  */
 struct span_batch {
 	const uint64_t *addresses;
@@ -25,7 +25,7 @@ struct span_batch {
 	uint8_t bytes[BATCH_ROOM];
 };
 
-/* Returns how many of n spans a run has that begins with the first one and has so much room, and sets its length. */
+/* Returns how many of n spans the run has that begins with the first one and fits into `room` bytes. Sets its length. */
 static size_t span_run(const uint64_t *addresses, size_t n, size_t size, size_t room, size_t *length)
 {
 	size_t i = 1;
@@ -39,7 +39,7 @@ static size_t span_run(const uint64_t *addresses, size_t n, size_t size, size_t 
 	return i;
 }
 
-/* Fills the batch with the first ones of n spans. */
+/* Fills the batch with as many of n spans as fit. */
 static void batch_fill(struct span_batch *b, const uint64_t *addresses, size_t n, size_t size)
 {
 	size_t length;

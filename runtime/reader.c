@@ -279,13 +279,13 @@ static bool reader_is_empty(const struct pp_reader *r)
 	return true;
 }
 
-/* Returns whether a record is to be given out: it is in order, or the heap is full. */
+/* Returns whether a record can be passed on: no earlier one is expected, or the heap is full. */
 static bool reader_is_ripe(const struct pp_reader *r)
 {
 	return r->held.n && (reorder_time(&r->held) <= reader_ripe_until(r) || r->held.nbytes >= HELD_MAX);
 }
 
-/* Does the same as reader_take_ready(), in the order of time. Returns 0 only if the rings are empty. */
+/* Does the same as reader_take_ready(), in the order of time. Returns 0 only if all rings are empty. */
 static int reader_take_ordered(struct pp_reader *r, const struct backend **backend, const struct record_thread **thread,
                                const struct record **record, size_t *size)
 {

@@ -260,7 +260,7 @@ static int site_check_boundary(struct targets *t, const struct pp_site *site)
 	return err;
 }
 
-/* A site whose program does not depend on its address, and the index of its point. */
+/* A site whose program other sites can use, and the index of its point. */
 struct site_point {
 	const struct pp_site *site;
 	size_t point;
@@ -272,7 +272,7 @@ struct site_point {
 			return (x) < (y) ? -1 : 1; \
 	} while (0)
 
-/* Orders sites by what their programs are compiled from. */
+/* Orders sites by the properties that determine their programs. */
 static int site_point_compare(const void *x, const void *y)
 {
 	const struct pp_site *a = ((const struct site_point *)x)->site, *b = ((const struct site_point *)y)->site;
@@ -286,7 +286,7 @@ static int site_point_compare(const void *x, const void *y)
 	return strcmp(a->operands, b->operands);
 }
 
-/* Returns a point that has the program of the site for sure, or NULL. Many sites of a probe have one program. */
+/* Returns a point whose program is that of the site, or NULL if none is known. Many sites of a probe have the same program. */
 static const struct arm_point *point_with_program(const struct targets *t, const struct pp_site *site)
 {
 	const struct site_point key = { .site = site };

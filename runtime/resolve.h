@@ -23,7 +23,7 @@ struct targets {
 	size_t *matched;    /* number of probes that each pattern of the request matches */
 	bool *strings_used; /* for each of the request's strings, then addresses: a probe has an argument with this name */
 	void *programs;     /* the different fetch programs, a search tree */
-	void *sites;        /* the different sites that have them (resolve-site.c), a search tree */
+	void *sites;        /* a site for each of these programs that sites can share (resolve-site.c), a search tree */
 	struct pp_probe **functions; /* the probes of func: patterns */
 	size_t nfunctions, functions_room;
 	struct call **calls; /* the calls that were made from probes of the images */

@@ -232,9 +232,9 @@ static int frame_resolve(struct stacks *stacks, const struct stack_process *proc
 }
 
 /*
- * Returns whether an address is that of code, as far as the mappings of its process are known. The first caller, which the unwind
- * tables find, may be in code that was unmapped before a command saw it. So may others, but the outermost frame of a stack is in
- * the C library: if it is in no mapping, a frame pointer has led to data. A stack is cut after the last frame that is code.
+ * Returns whether frame i is in code, as far as the mappings of its process are known. A stack is cut after the last such frame: the
+ * outermost frame of a stack is in the C library, so if it is in no mapping, a frame pointer has led to data. Inner frames may be in
+ * code that was unmapped before a command saw it. Frames 0 and 1 always count as code, because the unwind tables find the first caller.
  */
 static bool frame_is_code(const struct stack_process *process, size_t i, uint64_t word)
 {

@@ -147,7 +147,7 @@ bool cxx_matches_probe(const char *pattern, const char *name)
 	function[plain] = 0;
 	if (plain < length && !fnmatch(glob, function, 0))
 		return true;
-	/* add(int)__entry can be any overload's: its parameters decide. */
+	/* add(int)__entry can mean any overload. The caller compares the parameters. */
 	snprintf(function + plain, sizeof(function) - plain, "%s", name + length);
 	return cxx_has_parameters(pattern) && !fnmatch(glob, function, 0);
 }
@@ -159,7 +159,7 @@ static bool is_identifier_char(char c)
 	return isalnum((unsigned char)c) || c == '_';
 }
 
-/* Text that types_copy() reads and writes. */
+/* The source and the destination of types_copy(). */
 struct types {
 	const char *from, *end;
 	char *to;
@@ -176,8 +176,8 @@ static void types_put_const(struct types *t, bool *is_const)
 }
 
 /*
- * Copies types that commas separate, up to the bracket that closes them or the end: "const char *, a::b<int>" as
- * "charconst*,a::b<int>". Returns false if brackets are nested too deeply.
+ * Copies types that are separated by commas, up to the closing bracket or the end. Removes blanks and writes const after the type:
+ * "const char *, a::b<int>" becomes "charconst*,a::b<int>". Returns false if brackets are nested too deeply.
  */
 static bool types_copy(struct types *t, unsigned depth)
 {
@@ -214,7 +214,7 @@ static bool types_copy(struct types *t, unsigned depth)
 	return true;
 }
 
-/* Returns the length of the text's first bracketed part, which begins with '<', or 0 if it is not closed. */
+/* Returns the length of a text from its first character, '<', to the bracket that closes it, or 0 if there is none. */
 static size_t brackets_length(const char *text)
 {
 	int depth = 0;
@@ -227,7 +227,7 @@ static size_t brackets_length(const char *text)
 	return 0;
 }
 
-/* Returns how many bytes the text begins with that are a default argument of a template of the standard library. */
+/* Returns the length of the default argument of a standard template that the text begins with, or 0. */
 static size_t default_argument_length(const char *text)
 {
 	static const char *const defaults[] = { ",std::allocator<", ",std::char_traits<", ",std::less<",
@@ -333,7 +333,7 @@ static void name_write(const char *name, const char *end, bool with_arguments, c
 	to[n] = 0;
 }
 
-/* Returns the length of a demangled name without what names a copy that the compiler made of the function. */
+/* Returns the length of a demangled name without the mark of a clone, as in " [clone .part.0]". */
 static size_t clone_find(const char *name)
 {
 	const char *clone = strstr(name, " [clone");

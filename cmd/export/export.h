@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define EXPORT_REPLY_MAX (64u << 20) /* bytes of a document */
-#define EXPORT_FRESH_MS 250          /* a document is not made again so soon */
+#define EXPORT_FRESH_MS 250          /* for this time a document answers further requests */
 
 enum export_format { EXPORT_OPENMETRICS, EXPORT_PROMETHEUS, EXPORT_PROTOBUF, EXPORT_FORMATS };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process that reads sessions. It opens each session, copies its counts and closes it, as probe-stat does: it holds the
- * lock of a session for some milliseconds, and calls nothing that waits for a target.
+ * The process that reads sessions. It opens each session, copies its counts and closes it, as probe-stat does. So it holds the
+ * lock of a session for some milliseconds only, and never waits for a target.
  */
 #include <errno.h>
 #include <poll.h>
@@ -18,7 +18,7 @@
 #include "cmd/stat-reading.h"
 
 #define SESSIONS_MAX 1000
-#define READ_NS 8000000000u  /* sessions that are not read after this time are left out */
+#define READ_NS 8000000000u  /* sessions that were not reached in this time are left out */
 #define COST_NS 30000000000u /* a session's cost is measured again after this time */
 
 struct session_cost {

@@ -3,8 +3,8 @@
  * The process that serves HTTP. libmicrohttpd's thread parses requests; this thread talks with the reader.
  *
  * 1. A request for /metrics is suspended and put into a list.
- * 2. One request at a time goes to the reader. All requests of its format that have come meanwhile get the same document, and
- *    so do those that come within EXPORT_FRESH_MS.
+ * 2. The server asks the reader for one document at a time. All requests for its format that have arrived meanwhile, or that arrive
+ *    within EXPORT_FRESH_MS, get the same document.
  * 3. If the reader does not answer within READER_MS, the requests get status 503. A late document is used for the next ones.
  *
  * Each connection serves one request and is closed after CONNECTION_MS, whatever its client does. So a slow client delays

@@ -79,7 +79,7 @@ struct calls {
 	size_t in_flight;
 	int64_t lost_until; /* calls that began until then are uncertain when they end */
 	int64_t now;
-	int64_t earliest; /* begin of a measured call */
+	int64_t earliest; /* the earliest begin of a measured call */
 	uint64_t left_out;
 };
 
@@ -268,7 +268,7 @@ bool record_duration(const struct report_record *record, uint64_t *duration)
 	return true;
 }
 
-/* Passes a call whose only record says how long it took. */
+/* Passes a call that has one record, which has its duration. */
 static void calls_measured(struct calls *calls, const struct report_record *record, uint64_t duration)
 {
 	struct report_call call = { .function = names_function_at(calls->names, record->probe->function),

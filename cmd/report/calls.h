@@ -27,7 +27,7 @@ void calls_lost(struct calls *calls, const struct report_loss *loss);
 /* Passes all calls that are in flight as CALL_UNENDED. */
 void calls_end(struct calls *calls);
 
-/* The time at which the first call that its record has measured began. INT64_MAX: there is none. */
+/* Returns the earliest begin of the calls that their records have measured. INT64_MAX: there are none. */
 int64_t calls_earliest(const struct calls *calls);
 /* Calls that were dropped because of the limits. */
 uint64_t calls_left_out(const struct calls *calls);

@@ -71,7 +71,7 @@ static void html_leave(void *state, const struct report_call *call, const struct
 	html_add_heat(html, call);
 }
 
-/* Calls that their record has measured may overlap, so the time line does not have them. */
+/* Calls that their records have measured may overlap, so the time line leaves them out. */
 static void html_measured(void *state, const struct report_call *call, const struct report_record *record)
 {
 	(void)record;
@@ -135,7 +135,7 @@ static uint64_t html_since(const struct html *html, int64_t time, int64_t end)
 	return time > html->origin ? (uint64_t)time - (uint64_t)html->origin : 0;
 }
 
-/* Prints a value without "<", and frees it. json-c has "<" in strings only. */
+/* Prints a value and frees it. Escapes "<", which occurs only in strings. */
 static void html_put_value(FILE *out, json_object *value)
 {
 	const char *text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
@@ -172,7 +172,7 @@ static void html_put_names(FILE *out, const struct report_names *names)
 	fputs("]", out);
 }
 
-/* The longest calls, a column for each member. */
+/* Prints the longest calls, as a list for each member. */
 static void html_put_slices(FILE *out, const struct html *html)
 {
 	const struct slices *slices = &html->slices;

@@ -131,7 +131,7 @@ static int damage_compare(const void *a, const void *b)
 	return x->begin < y->begin ? -1 : x->begin > y->begin;
 }
 
-/* Keeps what is damaged in a stream, and the times of what is not. */
+/* Notes the damaged parts of a stream, and the times of its good packets. */
 static void stream_account(struct input *input, struct input_trace *trace, struct stream_check *stream)
 {
 	uint64_t bytes = 0;

@@ -7,9 +7,9 @@
  *     fields.c    the fields of a record
  *     names.c     probes, threads and processes
  *     calls.c     pairs entries and returns
- *     run.c       reads a trace once, or twice if some pairs are ambiguous, and passes everything to consumers
+ *     run.c       reads a trace once or twice, and passes everything to consumers
  *
- * A consumer computes one kind of output: stats.c, perfetto.c, folded.c. It keeps its own state, in bounded memory.
+ * A consumer computes one kind of output: stats.c, perfetto.c, folded.c, html.c. It keeps its own state, in bounded memory.
  */
 #ifndef CMD_REPORT_MODEL_H
 #define CMD_REPORT_MODEL_H

@@ -30,7 +30,7 @@ struct packet_part {
 	bool is_good;
 	off_t from, to;
 	int64_t begin,
-		end; /* the times of good packets; of damaged bytes: when the packets before and after them end and begin */
+		end; /* of good packets: their times; of damaged bytes: the end of the packet before and the begin of the packet after them */
 };
 
 /* Reads the layout from the text of a metadata file. Returns false if it is not one of probepoint's traces of this byte order. */

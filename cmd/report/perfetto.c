@@ -9,8 +9,8 @@
  *     C       the rate of a probe, at the end of the file
  *     M       the name of a process or thread, at the end of the file
  *
- * Times are microseconds since the first record or loss, or since a measured call that began before it, because a viewer has only
- * 53 bits for them, and Perfetto drops events before 0. otherData has the time of day.
+ * Times are microseconds since the first record or loss, because a viewer has only 53 bits for them. If a measured call began
+ * earlier, they count from its begin, because Perfetto drops events before 0. otherData has the time of day.
  * Processes of other hosts than the first one's, or without a pid, get numbers instead of pids.
  */
 #include "cmd/report/perfetto.h"

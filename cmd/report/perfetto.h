@@ -20,7 +20,7 @@ struct perfetto {
 	int error; /* the first one, a negative errno */
 };
 
-/* Creates the file ("-": standard output). The run needs `needs_earliest`, and must outlive *perfetto. Returns 0 or a negative errno. */
+/* Creates the file ("-": standard output). The caller sets run->needs_earliest. The run must outlive *perfetto. Returns 0 or a negative errno. */
 int perfetto_open(struct perfetto *perfetto, const char *path, const struct run *run);
 /* Makes the consumer that writes slices and instants. */
 struct report_consumer perfetto_consumer(struct perfetto *perfetto);

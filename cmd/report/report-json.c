@@ -6,7 +6,7 @@
 
 #include "cmd/alloc.h"
 
-/* Prints members and rows one by one, because a document of all threads would need several times the memory of the report. */
+/* Prints members and rows one by one, because a document of all threads would take several times the memory of the report. */
 struct printer {
 	FILE *out;
 	void (*print)(FILE *out, json_object *object);

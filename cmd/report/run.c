@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads a trace, and again if that showed that some calls are uncertain (calls.c), or that one began before the first record
- * and a consumer must know that. The second time ends where the first one ended, and consumers forget what they had.
+ * Reads a trace, and reads it again in these cases: some calls are uncertain (calls.c), a consumer cannot forget what it had, or a
+ * consumer must know that a call began before the first record. The second pass ends where the first one ended.
  */
 #include "cmd/report/run.h"
 
@@ -18,7 +18,7 @@
 #include "cmd/report/reader.h"
 #include "cmd/signals.h"
 
-/* One time of reading. */
+/* One pass over the trace. */
 struct pass {
 	struct run *run;
 	struct calls *calls;
@@ -28,7 +28,7 @@ struct pass {
 	int64_t begin, end;
 };
 
-/* Passes the damages of the input that begin before a time. */
+/* Passes the damaged parts of the input that begin before a time. */
 static void pass_damages(struct pass *pass, int64_t time)
 {
 	const struct input *input = pass->run->input;
@@ -97,7 +97,7 @@ static int run_pass(struct run *run, struct pass *pass, int interrupts)
 	return more < 0 ? more : 0;
 }
 
-/* Reads the records of a pass again. The numbers of uncertain calls are of use only if the records are the same. */
+/* Reads the records of a pass again. Marks of uncertain calls are by number, so they are valid only if the records are the same. */
 static int run_again(struct run *run, struct pass *pass, struct call_marks *marks)
 {
 	uint64_t hash = pass->hash;
@@ -120,8 +120,8 @@ static int run_again(struct run *run, struct pass *pass, struct call_marks *mark
 }
 
 /*
- * Opens the trace in a child, because libbabeltrace2 ends the process when it reads some metadata: an abort if a structure has
- * two fields of one name, a division by zero if a clock has no frequency. Returns false if it did.
+ * Returns whether libbabeltrace2 can open the trace without a crash. A child tries it, because the library aborts if a structure has
+ * two fields of the same name, and divides by zero if a clock has no frequency.
  */
 static bool run_can_open(const struct run *run)
 {

@@ -13,7 +13,7 @@
 #include "cmd/report/top.h"
 
 enum {
-	STATS_CELLS_MAX = 1 << 13,  /* pairs of a function and a thread, and pairs of a function and a process */
+	STATS_CELLS_MAX = 1 << 13,  /* pairs of a function and a thread; also of a function and a process */
 	STATS_TOP_VALUES = 1 << 18, /* values of all arguments */
 	STATS_ARGUMENTS_MAX = 32,   /* of a probe */
 };

@@ -142,8 +142,9 @@ struct agent_counts {
 #define AGENT_RINGS 256
 #define AGENT_SLOTS (128u << 10)
 /*
- * Bytes of records of a ring by default, powers of two. A burst of a thread whose reader has no CPU needs a large ring, and a process
- * with hundreds of threads small ones. So only the first few rings are large. A session with `overwrite` has small ones only.
+ * The default sizes of rings in bytes of records, powers of two. A thread that records in bursts needs a large ring if the reader gets
+ * no CPU, but a process with hundreds of threads needs small ones. So only the first AGENT_RINGS_LARGE rings are large. A session with
+ * `overwrite`, or that is a flight recorder, has only small rings.
  */
 #define AGENT_RING_SIZE (256u << 10)
 #define AGENT_RING_SIZE_LARGE (4u << 20)

@@ -45,7 +45,7 @@ struct agent_reader {
 	uint64_t ndamaged;      /* records that were skipped, except those that rings_unread() counts */
 	bool is_damaged;        /* a ring holds invalid data, and pp_reader_next() has not reported it yet */
 	bool stopped;
-	bool is_given; /* the first record of the merge was given out, and is removed by the next call */
+	bool is_given; /* the caller has the first record of the merge; the next call removes it */
 };
 
 /* ---- recording ---- */
@@ -136,7 +136,7 @@ static int reader_pass(struct agent_reader *r)
 	return err;
 }
 
-/* Removes the record that was given out. */
+/* Removes the record that the caller has, if any. */
 static void reader_remove_given(struct agent_reader *r)
 {
 	if (r->is_given)

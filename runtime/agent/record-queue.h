@@ -48,7 +48,7 @@ void record_queue_release(struct record_queue *queue);
 /* Adds a queue that is not empty and not in the merge; record_merge_sort() follows. Returns 0 or -ENOMEM. */
 int record_merge_add(struct record_merge *merge, struct record_queue *queue);
 void record_merge_sort(struct record_merge *merge);
-/* Returns the earliest record of all queues; NULL: all are empty. It is valid until it is removed or its queue grows. */
+/* Returns the earliest record of all queues; NULL: all are empty. The pointer is valid until the record is removed or its queue grows. */
 static inline const struct queued_record *record_merge_first(const struct record_merge *merge)
 {
 	return merge->nheap ? record_queue_first(merge->heap[0]) : NULL;

@@ -38,7 +38,7 @@ struct mapped_table {
 int shm_map(struct mapped_shm *shm, int fd, pid_t pid);
 void shm_unmap(struct mapped_shm *shm);
 
-/* The reader calls these for each record. */
+/* These functions are inline because readers call them for each record. */
 static inline unsigned char *shm_at(const struct mapped_shm *shm, uint64_t offset)
 {
 	return (unsigned char *)shm->header + offset;

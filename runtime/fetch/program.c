@@ -266,7 +266,7 @@ void fetch_release(struct fetch_program *program)
 			return (x) < (y) ? -1 : 1; \
 	} while (0)
 
-/* What a comparison ignores. */
+/* The parts of steps that a comparison ignores. */
 struct ignored {
 	bool constants, registers;
 };

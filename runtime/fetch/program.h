@@ -244,8 +244,8 @@ void fetch_release(struct fetch_program *program);
 /* Orders programs for sorting. Returns 0 if both do the same, or a number below or above 0. */
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b);
 /*
- * The same, but ignores the values of FETCH_IMM, and with `registers` the registers of FETCH_REG. Programs of equal shape
- * have the same steps and differ in those only.
+ * Compares as fetch_compare() does, but ignores the values of FETCH_IMM and, with `registers`, the registers of FETCH_REG. Programs of
+ * equal shape differ only in these.
  */
 int fetch_compare_shape(const struct fetch_program *a, const struct fetch_program *b, bool registers);
 

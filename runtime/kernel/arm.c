@@ -163,7 +163,7 @@ static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 
 /* ---- BPF programs and links ---- */
 
-/* Creates the map of the specs' constants. Sets *fd to its descriptor, or to -1 if there are none. */
+/* Creates the map of the specs' constants. Sets *fd to its descriptor, or to -1 if there are no constants. */
 static int constants_create(const struct emit_specs *specs, int *fd)
 {
 	const uint32_t zero = 0, size = (uint32_t)(specs->nrows * specs->ncolumns * sizeof(*specs->constants));
@@ -218,7 +218,7 @@ static int specs_load(const struct kernel_arming *a, const struct emit_specs *sp
 	return fd;
 }
 
-/* Loads the BPF program of n fetch programs. It keeps the maps that it has for itself. */
+/* Loads the BPF program of n fetch programs. The program keeps its own maps alive. Returns its descriptor or a negative errno. */
 static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 {
 	size_t scratch_size = emit_scratch_size(a->programs + from, n);

@@ -204,7 +204,7 @@ static void emit_cell_new(struct emitter *e, const struct adding *a, size_t colu
 	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_NOEXIST));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_update_elem));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, done));
-	/* Before Linux 6.4 the call goes to a function that returns an int: the upper half of r0 is not its sign. */
+	/* Before Linux 6.4 the function returns an int, so the upper half of r0 does not have its sign. */
 	emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_0, 32));
 	emit(e, BPF_ALU64_IMM(BPF_ARSH, BPF_REG_0, 32));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, -EEXIST, exists));

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fetch programs of a BPF program.
+ * Code that the fetch programs (specs) of a BPF program share.
  *
  * Operands of sites often differ only in registers and constants, such as the offsets of variables from a base register.
- * The code for such fetch programs is emitted once. It loads what differs from a table, whose rows are the specs. The
- * verifier's time depends on the code, so 1000 different operands load in the time of one.
+ * The code for such fetch programs is emitted once. It loads the values that differ from a table with a row for each spec. The
+ * verifier's time depends on the size of the code, so 1000 different operands load in the time of one.
  *
  * The verifier does not accept a variable offset in struct pt_regs. So the code first copies the registers that its group
- * reads to the scratch memory of strings that are compared, and the table has offsets in the copy. Programs that use this
- * memory, or have no scratch memory, or read the registers of the begin of a call, share code only if their registers are the
- * same.
+ * reads to scratch memory, and the table has offsets in this copy. The copy uses the memory in which strings are compared. A fetch
+ * program shares code only with those that have the same registers if it uses this memory, if it has no scratch memory, or if it
+ * reads the registers of the begin of a call.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -47,7 +47,7 @@ int emit_specs_compare(const struct fetch_program *a, const struct fetch_program
 	return x != y ? x - y : fetch_compare_shape(a, b, x);
 }
 
-/* Returns what the table has for a step that differs. */
+/* Returns the table's entry for a step that differs. */
 static int64_t step_entry(const struct fetch_step *step)
 {
 	return step->op == FETCH_REG ? register_at(step) : step->value;

@@ -438,7 +438,7 @@ void emit_registers(struct emitter *e)
 	}
 }
 
-/* r1 or r2 = what the table has in the column for the spec. Changes r3. */
+/* r1 or r2 = the entry of the table in the row of the spec. Changes r3. */
 static void emit_entry(struct emitter *e, int dst, int column)
 {
 	/* The mask shows the verifier that the row is in the table. */

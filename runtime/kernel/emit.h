@@ -222,20 +222,21 @@ struct emitted {
 
 /* Fetch programs of equal shape, which share their code. */
 struct emit_group {
-	size_t from;      /* the first one */
-	int16_t *columns; /* of each step: where its constant is in a row of the table; -1: not there. NULL: none is */
-	uint32_t registers; /* bit i: the group reads the word i of struct pt_regs through the table */
+	size_t from; /* the first one */
+	int16_t *
+		columns; /* of each step: the column of its entry in the table; -1: it has none. NULL: no step has one */
+	uint32_t registers; /* bit i: the code copies word i of struct pt_regs, because the table refers to it */
 };
 
-/* The instructions that a group takes besides those of its fetch program, at most. */
+/* The largest number of instructions of a group besides those of its fetch program. */
 #define EMIT_GROUP_SIZE 64
 
 /* Orders fetch programs by shape. Returns 0 if they can be in one group. */
 int emit_specs_compare(const struct fetch_program *a, const struct fetch_program *b);
 
 /*
- * The fetch programs (specs) of a BPF program: those of equal shape are neighbours. The constants and registers in which the
- * programs of a group differ are in a table. Its rows are the specs.
+ * The fetch programs (specs) of a BPF program, sorted by shape. A table has the constants and registers in which the programs of a
+ * group differ, with a row for each spec.
  */
 struct emit_specs {
 	const struct fetch_program *const *programs;

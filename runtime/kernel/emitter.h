@@ -145,13 +145,13 @@ int emitter_finish(struct emitter *e, struct emitted *out);
  * The following functions emit steps of a fetch program, which is the first one of e->group.
  */
 
-/* Returns the column of the table that the constant or register of step i is in; -1: it is not in the table. */
+/* Returns the column of the table for the constant or register of step i, or -1 if it is not in the table. */
 static inline int emit_column(const struct emitter *e, size_t i)
 {
 	return e->group && e->group->columns ? e->group->columns[i] : -1;
 }
 
-/* Copies the registers of the group. The code of its arguments expects this. */
+/* Copies the registers of the group. The code of arguments reads this copy. */
 void emit_registers(struct emitter *e);
 /* Emits the steps of the arguments, or of the predicate. */
 void emit_arguments(struct emitter *e, const struct fetch_program *p);

@@ -40,7 +40,7 @@ void returns_unpin(const struct session_pins *pins, int attachment);
 /* Closes what only programs need. */
 void returns_close_links(struct kernel_returns *returns);
 void returns_close(struct kernel_returns *returns);
-/* Forgets the ends of calls that were unmatched because their begins were armed after them. All points are armed. */
+/* Sets the counters of unmatched ends to 0, because begins are armed after ends. Call it when all points are armed. */
 void returns_begin(const struct kernel_returns *returns, struct arm_point *const *points, size_t npoints);
 /* Sets the counts of calls of a point, which begins or ends them. */
 void returns_counts(const struct kernel_returns *returns, uint32_t point, bool begins, struct pp_counts *counts);

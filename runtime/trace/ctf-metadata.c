@@ -177,8 +177,8 @@ static void class_init(struct ctf_class *class, uint32_t id, const struct manife
 }
 
 /*
- * Gives each pair of probe and layout an id and describes it. Sets a->ids[i] to the id of point i. A point that begins a call makes no
- * record, so it has no class.
+ * Gives each pair of probe and layout an id and describes it. Sets a->ids[i] to the id of point i. A point that begins a call has no
+ * class, because its hits make no records.
  */
 static int metadata_describe(struct ctf_metadata *m, const struct manifest *manifest, struct attachment_classes *a,
                              FILE *mixed, FILE *thread)

@@ -7,8 +7,9 @@
  *
  * A trace in parts is a directory of traces, part-000001 and so on. A part ends before a write that could make it larger
  * than the limit. Events that are not written yet go to the next part, so none is lost between two parts. Each part has its own
- * metadata. If that would take more than half of the limit, the trace is refused, because parts would become many and small. If it
- * grows above that later, because attachments were added to the session, parts have half of the limit for events.
+ * metadata. A trace whose metadata would take more than half of the limit is refused, because its parts would be many and small. If
+ * the metadata grows above that later, because attachments were added to the session, each part has the metadata and half of the
+ * limit for events.
  */
 #include "runtime/trace/ctf.h"
 
@@ -91,8 +92,9 @@ static int uuid_make(uint8_t uuid[16])
 }
 
 /*
- * Creates and opens a directory. Only its owner can enter it, because arguments can hold secrets of the traced processes. So the files
- * in it need no mode of their own. Returns the descriptor or a negative errno, with an error message. */
+ * Creates and opens a directory. Only its owner can enter it, because arguments can hold secrets of the traced processes. This also
+ * protects the files in it, whatever their modes. Returns the descriptor, or a negative errno with an error message.
+ */
 static int directory_create(const char *path)
 {
 	int err, dir;
@@ -193,7 +195,7 @@ static int trace_begin_part(struct pp_trace *trace)
 
 /* ---- writing ---- */
 
-/* Returns the largest size of a part, with its metadata. */
+/* Returns the largest size of a part, including its metadata. */
 static uint64_t trace_part_limit(const struct pp_trace *trace)
 {
 	uint64_t metadata = ctf_metadata_size(trace->metadata), half = trace->max_size / 2;

@@ -145,7 +145,7 @@ bool ctf_metadata_has_changed(const struct ctf_metadata *metadata);
 /* Returns the size of the text when it was last written. */
 size_t ctf_metadata_size(const struct ctf_metadata *metadata);
 
-/* Computes the size of the text when all its classes have packets of threads. Returns 0 or -ENOMEM. */
+/* Computes the size of the text if all classes were described for packets of threads, too. Returns 0 or -ENOMEM. */
 int ctf_metadata_measure(const struct ctf_metadata *metadata, size_t *size);
 
 /*

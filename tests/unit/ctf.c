@@ -469,7 +469,7 @@ START_TEST(directory_must_be_new)
 	ck_assert_int_eq(pp_trace_create("", &session, &trace), -ENOENT);
 	ck_assert_int_eq(pp_trace_create(trace_path(), &session, &trace), 0);
 	ck_assert_int_eq(stat(trace_path(), &st), 0);
-	ck_assert_int_eq(st.st_mode & 0777, 0755);
+	ck_assert_int_eq(st.st_mode & 0777, 0700);
 	ck_assert_int_eq(pp_trace_close(trace), 0);
 	ck_assert_int_eq(pp_trace_close(NULL), 0);
 }

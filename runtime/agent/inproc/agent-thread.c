@@ -84,9 +84,10 @@ static bool descriptors_unshare(void)
 }
 
 /*
- * The thread replaces one that has ended, or the one of the parent. The memfds have
- * ended with that one. In the same process, the regions keep what was counted. In a
- * child, no trampoline may run that would write to a region of the parent.
+ * The thread replaces one that has ended, or the thread of the parent, and the memfds
+ * have ended with that thread. In the same process, the regions keep their counts. In a
+ * child, regions are revived only if all were replaced, because trampolines must not
+ * write to regions of the parent.
  */
 static void shms_renew(bool child)
 {

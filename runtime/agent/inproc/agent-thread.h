@@ -18,7 +18,7 @@ struct lifecycle {
 	uint32_t wanted, done; /* number of scans that were requested, and that are done */
 	uint32_t late;         /* further scans that are due within the next second */
 	uint32_t stopped;      /* calls of agent_stop() without agent_restart() or agent_stay_stopped() yet */
-	uint32_t forked;       /* the pid of the last process of this line that the C library has forked */
+	uint32_t forked;       /* the last pid that fork() of the C library gave to this process or an ancestor */
 	bool listens;          /* the thread stays, even if nothing is to be armed */
 	bool broken;           /* the process was forked in the middle of a change */
 	bool raw;              /* the process was forked without the C library */

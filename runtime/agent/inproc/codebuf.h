@@ -24,9 +24,9 @@ enum stub_kind {
 
 struct stub {
 	uint8_t kind, size, is_signed, argument;
-	uint8_t words; /* values on the machine's stack when the stub is entered */
-	uint8_t extra; /* codebuf.extra and codebuf.key when the stub is entered: codebuf_stub() sets both */
-	uint16_t key;
+	uint8_t words;  /* values on the machine's stack when the stub is entered */
+	uint8_t extra;  /* codebuf.extra when the stub is entered. codebuf_stub() sets extra and key */
+	uint16_t key;   /* codebuf.key when the stub is entered */
 	int32_t offset; /* STUB_LOAD_FRAME: from the program's stack pointer */
 	uint32_t label; /* where it begins */
 	uint32_t back;  /* where it continues */
@@ -78,7 +78,7 @@ uint32_t codebuf_label(struct codebuf *c);
 void codebuf_here(struct codebuf *c, uint32_t label);
 /* Notes that the next 4 bytes are or hold a jump to the label. */
 void codebuf_jump(struct codebuf *c, uint32_t label);
-/* Adds a stub that is entered with the stack of this place. Returns its label. */
+/* Adds a stub, which is entered with the stack as it is now. Returns its label. */
 uint32_t codebuf_stub(struct codebuf *c, struct stub stub);
 /* Fills in the jumps, each by link(). Returns false if a label was not placed or something did not fit. */
 bool codebuf_link(struct codebuf *c, void (*link)(struct codebuf *c, uint32_t at, int32_t to));

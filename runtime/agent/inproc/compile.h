@@ -104,9 +104,9 @@ void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first
 /* ---- sampling ---- */
 
 /*
- * Jumps if the hit is not each `every`th one of those that passed the predicate. No other counter than those of the slot is
- * needed. Without a rate, unsampled < (idle + recorded + lost + 1) * (every - 1). With one, hits that the rate stops are
- * unsampled as well, so that the sum of the counters has to be divided.
+ * Jumps to `unsampled` unless the hit is one of each `every`th that pass the predicate. Needs only the counters of the slot. Without
+ * a rate, jumps if unsampled < (idle + recorded + lost + 1) * (every - 1). With a rate, hits that the rate rejects are counted as
+ * unsampled, too, so the code divides the sum of all counters by `every`.
  */
 void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bool has_ring, uint32_t unsampled);
 /* Jumps if the bucket has no token at the time that was taken. */

@@ -11,7 +11,8 @@
  * 4. If the child is not in scope, trampolines continue to do nothing.
  * 5. A child that was forked in the middle of a change arms nothing any more.
  *
- * A child that was made without the C library is in state 2 forever. Its thread would have rings of the parent's.
+ * A child that was made without the C library stays in state 2. If a controller wakes the agent in it later, the agent refuses
+ * all points (lifecycle.raw), because its regions are those of the parent.
  */
 #include <string.h>
 #include <unistd.h>
@@ -100,7 +101,7 @@ void fork_after_child(void)
 		agent.pid = 0; /* the agent does nothing in this child */
 		return;
 	}
-	/* Regions of sessions that have ended are reused, too. */
+	/* Also if no session is active: a later session reuses the regions of those that have ended. */
 	memset(&agent_thread, 0, sizeof(agent_thread));
 	regions_close();
 	if (!change_active())

@@ -161,7 +161,7 @@ static inline void hit_cell_add(const struct hit_table *table, uint32_t number, 
 	cpu_add(&cell->count.word, 1);
 }
 
-/* Returns how many words of a key that ends with a string say which key it is: up to the first word that has only padding. */
+/* Returns how many words of a key that ends with a string distinguish it: those up to the first word of its padding. */
 static inline unsigned key_distinct(const uint64_t *key, unsigned nwords)
 {
 	unsigned i = nwords - AGG_STRING / 8;

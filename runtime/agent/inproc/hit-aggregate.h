@@ -53,11 +53,11 @@ static inline uint64_t key_hash_end(uint64_t hash)
 
 #define RSEQ_CPU 4 /* offset of the CPU's number in struct rseq */
 #define HIT_COLUMN(column, nwords) ((column) | (nwords) << 8)
-#define HIT_ENDS_WITH_STRING (1u << 31) /* the last part of the key is a string, or a name */
+#define HIT_ENDS_WITH_STRING (1u << 31) /* the last part of the key is a string or the name of a thread */
 
 /*
  * Called by trampolines, as the functions in hit.h. key: a struct agg_key whose parts are complete. what:
- * HIT_COLUMN() of the column's number and the length of the key in words of 8 bytes, perhaps with HIT_ENDS_WITH_STRING.
+ * HIT_COLUMN() of the column's number and the length of the key in words of 8 bytes. HIT_ENDS_WITH_STRING is added if it applies.
  */
 void trampoline_aggregate(const struct hit_group *group, uint64_t *key, const struct agg_column *column, unsigned what,
                           uint64_t value, uintptr_t frame);
@@ -78,8 +78,8 @@ void entry_aggregate(void), entry_unread(void), entry_keystr(void), entry_keycom
 /* ---- for the agent's thread ---- */
 
 /*
- * Returns the number of the key's cell among the table's, HIT_NO_CELL if there is no room. nwords: of the key; distinct: how many of
- * them differ if two keys do. The others are 0 if the last one of these is.
+ * Returns the number of the key's cell in the table, or HIT_NO_CELL if there is no room. The key has nwords words. The first
+ * `distinct` words are hashed and compared: if they are equal in two keys, so are the others.
  */
 #define HIT_NO_CELL UINT32_MAX
 uint32_t table_cell(const struct hit_table *table, const uint64_t *key, unsigned nwords, unsigned distinct);

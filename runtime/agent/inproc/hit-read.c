@@ -211,13 +211,13 @@ static size_t heap_bytes_sure(uint64_t address)
 
 typedef uint64_t any_word __attribute__((may_alias, aligned(1)));
 
-/* Returns bits of which the lowest is in the first byte that is 0; 0 if none is. */
+/* Returns a mask whose lowest bit is in the first byte that is 0, or 0 if no byte is 0. */
 static uint64_t word_zeroes(uint64_t word)
 {
 	return (word - 0x0101010101010101ull) & ~word & 0x8080808080808080ull;
 }
 
-/* Clears the bytes of a word from number n on, which is at most 7. */
+/* Returns the word with its bytes from number n on cleared. n is at most 7. */
 static uint64_t word_head(uint64_t word, unsigned n)
 {
 	return word & ((1ull << 8 * n) - 1);
@@ -357,7 +357,7 @@ struct hit_result trampoline_keystr(const struct image_ranges *image, char *part
 	return answer;
 }
 
-/* Returns whether both words of a frame are readable. They may be in two pages. */
+/* Returns whether both words of a frame are readable. They may be in different pages. */
 static bool frame_is_sure(uint64_t at, uintptr_t frame)
 {
 	size_t known = bytes_sure(at, frame, NULL);

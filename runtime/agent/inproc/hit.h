@@ -25,7 +25,7 @@
 /* The state of a thread. Trampolines reach it by the thread pointer. All zero before the first hit. */
 struct hit_thread {
 	struct agent_ring *ring[SHMS_MAX];
-	uint32_t mask[SHMS_MAX]; /* of a position in that ring: its size - 8. Only valid if it has the ring */
+	uint32_t mask[SHMS_MAX]; /* of positions in ring[]: its size - 8. Valid only if ring[] is not NULL */
 	uintptr_t sure_low,
 		sure_last; /* the part of its stack known to be readable; last is 8 below the end. 0: none */
 	uintptr_t stack_low, stack_end; /* the stack that the C library gave it; end 1: unknown */

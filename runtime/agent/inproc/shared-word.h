@@ -12,7 +12,7 @@
 #define shared_set(x, value) __atomic_store_n(&(x).word, value, __ATOMIC_RELAXED)
 #define shared_release(x, value) __atomic_store_n(&(x).word, value, __ATOMIC_RELEASE)
 #define shared_add(x, value) __atomic_fetch_add(&(x).word, value, __ATOMIC_RELAXED)
-/* Compares and exchanges. If the value that was found differs, writes it to *was, with acquire as in shared_acquire(). */
+/* Compares and exchanges. If the values differ, loads the word into *was as shared_acquire() does. */
 #define shared_swap(x, was, will) \
 	__atomic_compare_exchange_n(&(x).word, was, will, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 

@@ -306,7 +306,7 @@ static bool region_allowed(const struct session_shm *shm, uint64_t flight_bytes)
 	return memory_allowed(region_size(shm) + flight_bytes + 2 * REGION_SIZE, maps_size());
 }
 
-/* Chooses the number and the sizes of the rings for a session. By default the first ones are large, if limits permit it. */
+/* Chooses the number and the sizes of the rings for a session. By default the first rings are large if resource limits permit it. */
 static void shm_choose_rings(struct session_shm *shm, const struct session *session)
 {
 	shm->nrings = shm->nlarge = AGENT_RINGS;

@@ -19,7 +19,7 @@ struct session_shm {
 	int fd;                  /* the memfd, in the agent's thread; -1 */
 	int keep;                /* a connection to the keeper, in the agent's thread; -1 */
 	bool asked;              /* a controller has the memfd */
-	bool inherited;          /* the memory is that of the process which forked this one, and may be in use there */
+	bool inherited;          /* the memory is shared with the parent, which may use it */
 	/* The memory of the flight recorder; NULL: the session is not one. */
 	const struct flight_memory *flight;
 	uint32_t next_ring;   /* where to begin the search for a ring to take by force */
