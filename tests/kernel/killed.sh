@@ -32,7 +32,7 @@ random_command() {
 	command+=(-q -s $S)
 }
 
-# Each command is killed after a random part of twice the time that it takes on this machine now, so half of them end before.
+# Each command is killed after a random time of up to 1.25 times what it takes on this machine now, so some of them end before.
 took probe-enable -q -s $S -p $a 'k:*' && took probe-disable -q -s $S || fail "cannot arm and disarm"
 whole=$us
 
