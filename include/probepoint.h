@@ -322,7 +322,8 @@ int pp_request_many(struct pp_request *request, size_t sites);
  * Sets the size of the session's rings, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two. All requests of a
  * session must agree. The kernel has one ring (default 4 MiB), which is the kernel's memory and allocated as a whole. An agent has one
  * for each thread (at most 64 MiB), which is the process's memory. Its default is 4 MiB for the first four threads of a process that
- * record, 256 KiB for the others, and 256 KiB for all with pp_request_overwrite(). -EINVAL: the size is out of range, or pp_request_flight_recorder() was called.
+ * record, 256 KiB for the others, and 256 KiB for all with pp_request_overwrite(). -EINVAL: the size is out of range, or
+ * pp_request_flight_recorder() was called.
  */
 #define PP_BUFFER_MIN 65536u
 #define PP_BUFFER_MAX 1073741824u

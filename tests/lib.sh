@@ -100,8 +100,8 @@ expect_text() {
 	diff -u --label wanted --label got "$T/wanted.text" "$T/got.text" || fail "\"$*\" printed other text"
 }
 
-# wait_for SECONDS COMMAND...: waits until the command succeeds. Fails after so many seconds, but after 60 at least, because
-# other programs may keep the machine busy; after ten times as many in an emulated machine.
+# wait_for SECONDS COMMAND...: waits until the command succeeds. Fails after SECONDS, but not before 60 s, because other programs
+# may keep the machine busy. In an emulated machine the time is ten times as long.
 wait_for() {
 	local until=$((SECONDS + ($1 < 60 ? 60 : $1) * (slow > 1 ? 10 : 1)))
 	shift

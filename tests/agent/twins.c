@@ -3,9 +3,9 @@
  * Hits twins:one(N) and twins:two(N) in a process and its child. Reads lines, and replies to each:
  *
  *     fork        makes the child; replies with its pid
- *     raw         makes it by the system call
- *     parent N    the process hits each probe N times; replies "ok"
- *     child N     the child does
+ *     raw         makes the child by the system call; replies with its pid
+ *     parent N    hits each probe N times in the process; replies "ok"
+ *     child N     hits each probe N times in the child; replies "ok"
  */
 #include <signal.h>
 #include <stdbool.h>

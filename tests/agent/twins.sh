@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A process that was armed before, and the child that it has forked since, are armed again: both count exactly, although the
-# child has inherited the shared memory and the trampolines of the first session. A child that was forked by the system call is
-# refused.
+# A process is armed, disarmed, and forks a child. If both are armed again, both count exactly, although the child has inherited
+# the shared memory and the trampolines of the first session. A child that was forked by the system call is refused.
 . tests/lib.sh
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"

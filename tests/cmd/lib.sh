@@ -47,8 +47,8 @@ start() {
 	target_in[$name]=$in target_out[$name]=$out
 	tell "$name" "tick 0"
 }
-# mask_columns: shows each started target's pid as its name in capitals, where a pid can stand, and two spaces between columns.
-# A count can be the number of a pid.
+# mask_columns: replaces the pid of each started target by its name in capitals, and blanks between columns by two. It replaces only
+# numbers in places of pids, because a count can be equal to a pid.
 mask_columns() {
 	local name script="s,$T,T,g; s/   *([^ ])/  \\1/g"
 	for name in "${!target_in[@]}"; do

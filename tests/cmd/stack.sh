@@ -51,7 +51,7 @@ check_program() {
 	say "deep 20 70"
 	when="stacks that are too deep" check
 	say data
-	when="frame pointers that are none" check
+	when="frame pointers used for something else" check
 	say "child exit 5"
 	say "child kill 5"
 	say "child exec 5"

@@ -68,7 +68,7 @@ entry "        file: $T/version.1"$'\n        if: nothing > 1' >"$T/config.yaml"
 expect 3 probe-enable --config "$T/config.yaml" --check
 want_like "an unknown argument" "*$T/config.yaml:4:9: *nothing*" "$out"
 
-# What an agent can arm in no process is refused.
+# A request that an agent can serve in no process is refused.
 entry "        file: $T/version.1"$'\n        backend: agent\n        cgroup: /sys' >"$T/config.yaml"
 expect 3 probe-enable --config "$T/config.yaml" --check
 want_like "a control group for the agent" "*$T/config.yaml:4:9: the agent does not support process groups and control groups*refused *0 changes, 1 refused" "$out"

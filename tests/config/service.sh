@@ -34,7 +34,7 @@ E2
 expect 3 probe-enable --config "$T/config.yaml"
 want_like "a service that does not run" "waiting *service '$S' is not running*" "$out"
 
-# Groups of the name that are not in slices are other units: of a container, or of a user's manager.
+# Groups of this name that are not in slices belong to other units: of a container, or of a user's manager.
 below=$slice/probepoint-$S-below.slice
 at_end "rmdir $below/$S.service $below $slice/$S.scope/$S.service $slice/$S.scope 2>/dev/null"
 mkdir "$slice/$S.scope" "$slice/$S.scope/$S.service" "$below"

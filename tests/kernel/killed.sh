@@ -32,7 +32,7 @@ random_command() {
 	command+=(-q -s $S)
 }
 
-# Commands are killed at a random moment of the time that they take on this machine now: half of them end before.
+# Each command is killed after a random time of up to 1.25 times what it takes on this machine now, so some of them end before.
 took probe-enable -q -s $S -p $a 'k:*' && took probe-disable -q -s $S || fail "cannot arm and disarm"
 whole=$us
 

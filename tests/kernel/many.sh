@@ -27,7 +27,7 @@ for multi in yes no; do
 	start_sites three 2
 	expect 0 probe-enable -q --json --record -s $S -p $pid gen:p0
 	want "300 sites armed" '[300,true]' "$(json '.armed[0] | [.sites, .verified]' <<<"$out")"
-	# The operands differ in constants only, so they share a program.
+	# The operands differ only in constants, so they share the code of a BPF program.
 	[ $multi = no ] || want "BPF programs" 1 "$(ls "/sys/fs/bpf/probepoint/$S" | grep -c '^prog-')"
 	pass_sites
 	want "hits" 600 "$(count $S gen:p0)"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The files of examples/fleet are valid for the programs that load them: systemd's units, the configuration and rules of
-# Prometheus, and each query of the dashboard. tests/metrics/prometheus.sh asks Prometheus the queries.
+# The programs that load the files of examples/fleet accept them: systemd its units, and Prometheus its configuration, its rules and
+# each query of the dashboard. tests/metrics/prometheus.sh runs the queries.
 . tests/lib.sh
 need jq
 board=examples/fleet/grafana-dashboard.json

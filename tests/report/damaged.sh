@@ -74,7 +74,7 @@ trace=$T/trace0
 all=$(babeltrace2 "$trace" | wc -l) size=$(stat -c %s "$trace/stream_0") stream=stream_0
 rm -rf "$T/cut" && cp -r "$trace" "$T/cut"
 
-# Metadata that crashes libbabeltrace2 2.0: a clock without a frequency, and two fields of one name. Later versions may read it.
+# This metadata crashes libbabeltrace2 2.0: a clock without a frequency, and two fields of the same name. Later versions may read it.
 for edit in '/freq = /d' 's/^\(\t\ts64 _id;\)$/\1\n\1/'; do
 	sed "$edit" "$trace/metadata" >"$T/cut/metadata"
 	out=$(probe-report --json "$T/cut" 2>&1)

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 }
 C
 expect 0 gcc -O2 -Iinclude "$T/count.c" -o "$T/count"
-# ---- metadata that leaves a part no room for records: refused, before the program runs ----
+# ---- metadata that leaves no room for records in a part: refused before the program runs ----
 
 {
 	echo '#include <sys/probe.h>'

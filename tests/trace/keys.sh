@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The key of a call is a string at both of its ends, or at none: as their types say, or --string and --no-string.
+# The key of a call is a string at both of its ends or at neither. The types of the arguments decide this, or --string and --no-string.
 . tests/lib.sh
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"

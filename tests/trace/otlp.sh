@@ -75,8 +75,8 @@ want "parents of another text" null "$(values "$T/spans.otlp" 'select(.args.id =
 # A call of 2 or more slept 2 ms, and so did its caller: recursion is paired by call.
 want "spans that are too short" "" "$(values "$T/spans.otlp" 'select(.kind == "span" and .args.n >= 2 and .duration < 2000000)')"
 
-# ---- parents: with the entries, a call's span is the parent of those of the calls in it, and of no others. What longjmp(3) left
-# before is not a parent. nested(N) calls nested(N - 1), and nested(3) is called by no function that is traced.
+# ---- parents: if entries are recorded, the span of a call is the parent of the spans of the calls in it, and of no others. A call
+# that longjmp(3) has left is not a parent. nested(N) calls nested(N - 1), and nested(3) is called by no function that is traced.
 for with in --trace-id=id --no-trace-id; do
 	[ $with = --no-trace-id ] && with=
 	probe-trace --otlp $with 'func:nested' 'func:nested%return' 'func:leap' 'func:leap%return' -- "$T/calls" >"$T/tree" 2>"$T/err" || fail "$(cat "$T/err")"

@@ -27,7 +27,7 @@
 #define PROGRAMS 60
 #define HITS 6
 
-/* Copies what the program refers to, so that it stays valid when the maker makes another one. */
+/* Copies everything that the program refers to, so that it stays valid when the maker makes another program. */
 static void program_keep(const struct maker *m, struct fetch_program *program)
 {
 	program->steps = malloc((m->p.nsteps + 1) * sizeof(*m->steps));
@@ -316,7 +316,7 @@ static void call_abandon(struct call_test *t, unsigned i)
 	t->nflying = i;
 }
 
-/* Returns whether the kernel counts as missed what the model does not: a begin, or an end (unmatched). */
+/* Returns whether the kernel has counted a begin as missed or an end as unmatched that the model has not. */
 static bool call_is_missed(struct call_test *t, bool begins)
 {
 	struct pp_counts got;
@@ -326,7 +326,7 @@ static bool call_is_missed(struct call_test *t, bool begins)
 	return t->is_unsure;
 }
 
-/* The begin in the model. machine is that of the hit. */
+/* Applies a hit of the begin to the model. machine: the registers of the hit. */
 static void call_begin(struct call_test *t, struct fetch_machine *machine)
 {
 	const struct fetch_program *p = &t->programs[0];
@@ -423,7 +423,7 @@ static void call_fail(const struct call_test *t, const struct record *record, co
 	ck_abort_msg("seed %llu: a call of match %d differs: %s", (unsigned long long)seed, t->programs[1].match, what);
 }
 
-/* The end in the model, after the hit, whose record is compared. since: ns, before the first begin. */
+/* Applies a hit of the end to the model, and compares the record of the hit. since: a time in ns before the first begin. */
 static void call_end(struct call_test *t, struct fetch_machine *machine, uint64_t since)
 {
 	const struct fetch_program *p = &t->programs[1];
@@ -551,7 +551,7 @@ END_TEST
 
 /* ---- rates ---- */
 
-/* Waits, hits, and compares with the model. */
+/* Waits, hits, and compares the counters with the model. */
 static void rate_hit(struct rate_model *m, struct armed *a, const struct pp_counts *before)
 {
 	uint64_t from = clock_ns(), to = from + rate_pause(m, 300000);

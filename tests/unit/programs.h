@@ -26,7 +26,7 @@ struct maker {
 
 /* Whether programs may have aggregates and use FETCH_CPU. */
 static bool makes_aggregates;
-/* Whether programs are those of ends of calls, and how many arguments of the begin they use. */
+/* Whether the programs belong to ends of calls, and how many arguments of the begin they use. */
 static bool makes_ends;
 static unsigned nentries = FETCH_ENTRY_MAX;
 
@@ -362,8 +362,8 @@ static int64_t other_constant(const struct fetch_program *p, size_t i)
 }
 
 /*
- * Makes a program of the same shape: with other constants, and if all parts of the program allow that with other registers. It
- * has steps and literals of its own.
+ * Makes a program of the same shape with other constants, and, if all parts of the program allow it, with other registers. It has its
+ * own steps and literals.
  */
 static inline void make_alike(const struct fetch_program *from, struct fetch_program *program)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A model of --rate, for hits of which only is known that they come between two times. The bucket is described by the time at
- * which it would be full if no more hit came. A hit passes if one token is left, that is, if this time is at most `room` after the
- * hit. It then is one interval later. Of that time, too, only an earliest and a latest value are known.
+ * A model of --rate. The time of each hit is known only to be between two times. The model describes the bucket by the time at which
+ * it would be full if no more hits came, of which it knows an earliest and a latest value. A hit passes if a token is left, which is so
+ * if the bucket would be full at most `room` after the hit. The time then becomes one interval later.
  */
 #ifndef TESTS_UNIT_RATE_H
 #define TESTS_UNIT_RATE_H
@@ -14,9 +14,9 @@
 #include "tests/unit/random.h"
 
 struct rate_model {
-	int64_t interval, room; /* of a token; of all tokens but one */
+	int64_t interval, room; /* the time for a token; the time for all tokens but one */
 	int64_t earliest, latest;
-	long npassed, nstopped, nunknown; /* hits of which the model knew whether they pass, or did not */
+	long npassed, nstopped, nunknown; /* hits that must pass, that must not pass, and that may do either */
 };
 
 /* Fails if the hit, which came between these times, must have passed and did not, or the other way round. */
@@ -43,7 +43,7 @@ static inline void rate_check(struct rate_model *m, int64_t from, int64_t to, bo
 	m->latest = (m->latest > to ? m->latest : to) + m->interval;
 }
 
-/* Returns how long to wait before a hit: mostly not, else up to a few intervals. */
+/* Returns how long to wait before a hit: mostly 0, else up to a few intervals. */
 static inline int64_t rate_pause(const struct rate_model *m, int64_t most)
 {
 	int64_t pause = below(4) ? 0 : (int64_t)(random_bits() % (4 * (uint64_t)m->interval));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * process_read_spans() reads many places of a process with few system calls. It must read the same bytes as a load, and
- * report just the places that have a byte in a page that cannot be read.
+ * report as unreadable exactly the places that have a byte in an unreadable page.
  */
 #include <probepoint.h>
 #include <string.h>
