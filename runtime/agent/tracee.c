@@ -29,6 +29,7 @@
 #include <errno.h>
 #include <probepoint.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,11 @@ static void *tracer_thread(void *arg)
 {
 	struct tracer *tracer = arg;
 
+	/*
+	 * A thread that is to be stopped can enter a system call, which the stop would cut short, after tracee_hold() has looked at
+	 * it. With a real-time policy, which root may set, no other thread runs in between here.
+	 */
+	pthread_setschedparam(pthread_self(), SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 });
 	tracer->err = tracer->fn(tracer->arg);
 	tracer->message = tracer->err ? strdup(pp_error()) : NULL;
 	return NULL;

@@ -49,15 +49,20 @@ hits() { [ "$(probe-stat --json -s $S | jq '.probes[0].hits')" -gt 0 ]; }
 for how in write send receive; do
 	for preload in "$AGENT" ''; do
 		inject=; [ "$preload" ] || inject=--inject
-		run $how "$preload"
-		# On a busy machine there may be no moment at which a thread can be stopped; the command then reports this.
-		for try in 1 2 3 4 5; do
-			probe-enable -q -b agent $inject -s $S -p $pid app:whole 2>"$T/err" && break
-			grep -q 'would return early' "$T/err" || fail "$how: $(cat "$T/err")"
+		# A thread can enter the call in the microseconds between the command's look at it and the stop. That is rare.
+		for round in 1 2; do
+			run $how "$preload"
+			# On a busy machine there may be no moment at which a thread can be stopped; the command then reports this.
+			for try in 1 2 3 4 5; do
+				probe-enable -q -b agent $inject -s $S -p $pid app:whole 2>"$T/err" && break
+				grep -q 'would return early' "$T/err" || fail "$how: $(cat "$T/err")"
+			done
+			[ -s "$T/err" ] || wait_for 10 hits
+			probe-disable -q -s $S 2>/dev/null
+			stop
+			[ "$said" = "made 1 short 1" ] || break
+			echo "$how ${preload:+woken}${preload:-injected}, round $round: a call was cut short"
 		done
-		[ -s "$T/err" ] || wait_for 10 hits
-		probe-disable -q -s $S 2>/dev/null
-		stop
 		want "$how ${preload:+woken}${preload:-injected}" "made 1 short 0" "$said"
 	done
 done
