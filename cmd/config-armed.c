@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a configuration arms has a label, a text of lines:
+ * The points that a configuration arms have a label, a text of lines:
  *
  *   config /etc/probepoint/web.yaml      the file, so that another file does not disarm it
  *   since 2026-11-29T05:00:00Z

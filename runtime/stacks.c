@@ -251,10 +251,8 @@ int stacks_resolve(struct stacks *stacks, const struct attachment *attachment, s
 	if (!process)
 		return -ENOMEM;
 	for (size_t i = 0; i < AGG_FRAMES && stack->frames[i] && !end; i++) {
-		bool is_code = frame_is_code(process, i, stack->frames[i]);
-
 		end = frame_resolve(stacks, process, i, &stack->frames[i]);
-		if (!end && is_code)
+		if (!end && (stack->frames[i] >> OFFSET_BITS || frame_is_code(process, i, stack->frames[i])))
 			depth = i + 1;
 	}
 	if (end < 0)

@@ -27,7 +27,7 @@ void calls_lost(struct calls *calls, const struct report_loss *loss);
 /* Passes all calls that are in flight as CALL_UNENDED. */
 void calls_end(struct calls *calls);
 
-/* Returns the earliest begin of the calls that their records have measured. INT64_MAX: there are none. */
+/* Returns the earliest begin of the calls that have a measured duration, or INT64_MAX without such a call. */
 int64_t calls_earliest(const struct calls *calls);
 /* Calls that were dropped because of the limits. */
 uint64_t calls_left_out(const struct calls *calls);

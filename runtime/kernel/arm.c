@@ -66,16 +66,11 @@ struct program_index {
 	size_t index;
 };
 
-static int program_index_compare(const void *a, const void *b)
-{
-	const struct program_index *x = a, *y = b;
-
-	return ((uintptr_t)x->program > (uintptr_t)y->program) - ((uintptr_t)x->program < (uintptr_t)y->program);
-}
-
+/* Compares addresses of fetch programs, which are also the first members of struct program_index. */
 static int pointer_compare(const void *a, const void *b)
 {
-	uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+	uintptr_t x = (uintptr_t) * (const struct fetch_program *const *)a;
+	uintptr_t y = (uintptr_t) * (const struct fetch_program *const *)b;
 
 	return (x > y) - (x < y);
 }
@@ -109,7 +104,7 @@ static struct program_index *programs_index(const struct kernel_arming *a)
 		return NULL;
 	for (size_t i = 0; i < a->nprograms; i++)
 		list[i] = (struct program_index){ a->programs[i], i };
-	qsort(list, a->nprograms, sizeof(*list), program_index_compare);
+	qsort(list, a->nprograms, sizeof(*list), pointer_compare);
 	return list;
 }
 
@@ -131,10 +126,9 @@ static int programs_assign(struct kernel_arming *a)
 		else if (i && !a->points[i - 1]->error && point->program == a->points[i - 1]->program)
 			a->which[i] = a->which[i - 1];
 		else
-			a->which[i] = list[lower_bound(list, a->nprograms, sizeof(*list),
-			                               &(struct program_index){ .program = point->program },
-			                               program_index_compare)]
-			                      .index;
+			a->which[i] =
+				list[lower_bound(list, a->nprograms, sizeof(*list), &point->program, pointer_compare)]
+					.index;
 	}
 	free(list);
 	return 0;

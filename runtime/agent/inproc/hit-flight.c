@@ -116,7 +116,7 @@ static uint64_t part_add(struct agent_flight_slot *slot, struct agent_ring *ring
 		return from;
 	shared_set(part->begin, from);
 	shared_set(part->size, (uint32_t)(end - from));
-	shared_set(part->ring, ((char *)ring - (char *)shm->at - shm_rings_at) / shm_ring_stride(shm->ring_size));
+	shared_set(part->ring, shm_ring_number(shm, ring));
 	shared_set(part->tid, shared_get(ring->tid));
 	for (unsigned k = 0; k < sizeof(part->comm); k++)
 		((volatile char *)part->comm)[k] = ((volatile char *)ring->comm)[k];

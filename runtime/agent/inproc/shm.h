@@ -41,11 +41,17 @@ static inline uint32_t region_ring_size(const struct session_shm *shm, uint64_t 
 	return i < shm->nlarge ? shm->ring_size : AGENT_RING_SIZE;
 }
 
+/* Returns the number of a ring of the region's memory. */
+static inline uint32_t shm_ring_number(const struct session_shm *shm, const struct agent_ring *ring)
+{
+	return (uint32_t)((uint64_t)((const char *)ring - (const char *)shm->at - shm_rings_at) /
+	                  shm_ring_stride(shm->ring_size));
+}
+
 /* Returns the bytes of records of a ring of the region's memory. */
 static inline uint32_t shm_ring_size(const struct session_shm *shm, const struct agent_ring *ring)
 {
-	return region_ring_size(shm, (uint64_t)((const char *)ring - (const char *)shm->at - shm_rings_at) /
-	                                     shm_ring_stride(shm->ring_size));
+	return region_ring_size(shm, shm_ring_number(shm, ring));
 }
 
 /* Gives the session a region, if it has none. */
