@@ -8,7 +8,6 @@
 #include "runtime/process.h"
 #include "runtime/scope.h"
 
-#define MAXACTIVE_DEFAULT 256
 
 struct backend;
 
@@ -34,7 +33,7 @@ struct pp_request {
 	size_t naddresses, addresses_room;
 	const struct backend *backend; /* NULL: "auto" */
 	bool record, overwrite, calls, hold, fast, uretprobe;
-	unsigned maxactive;
+	unsigned maxactive; /* 0: not set */
 	size_t buffer; /* bytes of the kernel's ring; 0: the default */
 	size_t flight; /* bytes of a flight recorder for each process; 0: none */
 	double budget; /* a share of one CPU; 0: none */
