@@ -8,7 +8,6 @@
 #include "runtime/process.h"
 #include "runtime/scope.h"
 
-
 struct backend;
 
 struct pp_request {
@@ -34,10 +33,10 @@ struct pp_request {
 	const struct backend *backend; /* NULL: "auto" */
 	bool record, overwrite, calls, hold, fast, uretprobe;
 	unsigned maxactive; /* 0: not set */
-	size_t buffer; /* bytes of the kernel's ring; 0: the default */
-	size_t flight; /* bytes of a flight recorder for each process; 0: none */
-	double budget; /* a share of one CPU; 0: none */
-	size_t many;   /* arm no more sites than this in running processes by the kernel; 0: no limit */
+	size_t buffer;      /* bytes of the kernel's ring; 0: the default */
+	size_t flight;      /* bytes of a flight recorder for each process; 0: none */
+	double budget;      /* a share of one CPU; 0: none */
+	size_t many;        /* arm no more sites than this in running processes by the kernel; 0: no limit */
 	enum scope_kind scope;
 	char *cgroup; /* its directory */
 	char *label;  /* of the attachments; NULL: none */
