@@ -178,5 +178,6 @@ $GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-fun
 "$T/endless" &
 endless=$!
 at_end 'kill $endless 2>/dev/null'
+runs $endless "$T/endless"
 timeout -k 1 60 probe-trace -q -b kernel --json --for 200ms -p $endless --print depth t:down__entry >/dev/null ||
 	fail "probe-trace --for ended with $?"
