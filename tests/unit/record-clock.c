@@ -35,7 +35,8 @@ static void check_order(const struct counter *c, const struct record_clock *cloc
 	uint64_t last = 0, now = clock->last.ns + SECOND, age = clock->last.ns - shm->base_ns;
 
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t ns = from + i * distance, got, ago = ns < clock->last.ns ? clock->last.ns - ns : ns - clock->last.ns;
+		uint64_t ns = from + i * distance, got,
+			 ago = ns < clock->last.ns ? clock->last.ns - ns : ns - clock->last.ns;
 		double near = ago < SECOND ? (double)ago : 1e9, wrong;
 
 		got = record_clock_to_ns(clock, shm, counter_at(c, ns), &now);
