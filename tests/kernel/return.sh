@@ -150,9 +150,9 @@ traced() {
 	expect 0 probe-disable -q -s "$S"
 	out=$records
 }
-traced 200 deep --string arg2 'func:f%return'
+traced 200 deep-work --string arg2 'func:f%return'
 want "depth, result and text, innermost first" "$n" \
-	"$(jq -c 'select(.args.ret == .args.arg1 + 2 and .args.arg2 == "deep" and .args.arg0 == 0) | .args.duration' <<<"$out" | wc -l)"
+	"$(jq -c 'select(.args.ret == .args.arg1 + 2 and .args.arg2 == "deep" and .args.arg0 == 6) | .args.duration' <<<"$out" | wc -l)"
 # The measured cost of traps is subtracted. It varies from trap to trap where QEMU emulates the CPU.
 if [ "$slow" = 1 ]; then
 	want "an outer call lasts longer than an inner one" true \

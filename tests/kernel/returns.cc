@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static jmp_buf back;
@@ -17,13 +18,25 @@ static pthread_barrier_t barrier;
 
 #define PROBED extern "C" __attribute__((noinline, noclone, noipa))
 
-enum { RETURN, LONGJMP, THROW, EXIT_THREAD, EXEC, WAIT };
+enum { RETURN, LONGJMP, THROW, EXIT_THREAD, EXEC, WAIT, WORK };
+
+// Takes longer than the measured cost of a trap can be wrong.
+static void work()
+{
+	timespec from, to;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &to);
+	while ((to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec < 30000);
+}
 
 PROBED long f(long what, long depth, const char *text)
 {
 	__atomic_add_fetch(&entered, 1, __ATOMIC_RELAXED);
 	switch (what) {
 	case RETURN: break;
+	case WORK: work(); break;
 	case LONGJMP: if (!depth) longjmp(back, 1); break;
 	case THROW: if (!depth) throw std::runtime_error(text); break;
 	case EXIT_THREAD: if (!depth) pthread_exit(NULL); break;
@@ -77,6 +90,7 @@ static void once(const char *word)
 {
 	if (!strcmp(word, "return")) f(RETURN, 0, "text");
 	else if (!strcmp(word, "deep")) f(RETURN, 199, "deep");
+	else if (!strcmp(word, "deep-work")) f(WORK, 199, "deep");
 	else if (!strcmp(word, "longjmp")) { if (!setjmp(back)) f(LONGJMP, 4, ""); }
 	else if (!strcmp(word, "throw")) { try { f(THROW, 2, "thrown"); } catch (const std::exception &) { } }
 	else if (!strcmp(word, "thread-exit")) { pthread_t t; pthread_create(&t, NULL, thread, (void *)EXIT_THREAD); pthread_join(t, NULL); }
