@@ -43,19 +43,19 @@ __attribute__((noipa)) void note(const char *probe, int id, int path, int n, int
 	opaque = 1;
 }
 
-#define STORE(r, number) \
-	do { \
+#define STORE(r, number)                              \
+	do {                                          \
 		char digit_ = (char)('0' + (number)); \
-		strcpy(path, "path"); \
-		path[4] = digit_; \
-		path[5] = 0; \
-		memcpy(in.name, "name", 4); \
-		in.name[4] = digit_; \
-		in.name[5] = 0; \
-		in.n = (number) + 20; \
-		(r).id = (number) + 10; \
-		(r).path = path; \
-		(r).in = &in; \
+		strcpy(path, "path");                 \
+		path[4] = digit_;                     \
+		path[5] = 0;                          \
+		memcpy(in.name, "name", 4);           \
+		in.name[4] = digit_;                  \
+		in.name[5] = 0;                       \
+		in.n = (number) + 20;                 \
+		(r).id = (number) + 10;               \
+		(r).path = path;                      \
+		(r).in = &in;                         \
 	} while (0)
 #define NOTE(probe, number) note(probe, (number) + 10, number, (number) + 20, number)
 
@@ -275,7 +275,8 @@ NOINLINE void way_count(int number)
 }
 
 #ifdef __cplusplus
-struct thrown {};
+struct thrown {
+};
 NOINLINE void p_throw(const struct request *r)
 {
 	(void)r;
@@ -308,11 +309,19 @@ struct base {
 	int id;
 	const char *path;
 	struct inner *in;
-	virtual ~base() {}
-	virtual int p_method(const base &r) const { return &r == this; }
+	virtual ~base()
+	{
+	}
+	virtual int p_method(const base &r) const
+	{
+		return &r == this;
+	}
 };
 struct derived : base {
-	int p_method(const base &r) const override { return &r != this; }
+	int p_method(const base &r) const override
+	{
+		return &r != this;
+	}
 };
 NOINLINE int way_method(int number)
 {
