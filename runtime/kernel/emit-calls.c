@@ -78,8 +78,12 @@ static void emit_begin_time(struct emitter *e, label out)
 /* r7 = the frames of the thread; r8 = the stack pointer */
 static void emit_thread(struct emitter *e, bool create, label none)
 {
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
-	emit_frames(e, create, none);
+	if (create) {
+		emit_thread_storage(e, e->maps->frames, none);
+	} else {
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
+		emit_frames(e, none);
+	}
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
 }
 

@@ -2,13 +2,13 @@
 /* What the programs for calls share: emit-returns.c and emit-calls.c. */
 #include "runtime/kernel/emit-frames.h"
 
-/* r7 = the frames of the task in r0 */
-void emit_frames(struct emitter *e, bool create, label none)
+/* r7 = the frames of the task in r0, if it has any */
+void emit_frames(struct emitter *e, label none)
 {
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_0));
 	emit_map_fd(e, BPF_REG_1, e->maps->frames);
 	emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
-	emit(e, BPF_MOV64_IMM(BPF_REG_4, create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0));
+	emit(e, BPF_MOV64_IMM(BPF_REG_4, 0));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_task_storage_get));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, none));
 	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));

@@ -7,8 +7,8 @@
 
 enum { FRAME = sizeof(struct kernel_frame), FRAMES = offsetof(struct kernel_frames, frames) };
 
-/* r7 = the frames of the task in r0 */
-void emit_frames(struct emitter *e, bool create, label none);
+/* r7 = the frames of the task in r0, if it has any */
+void emit_frames(struct emitter *e, label none);
 /* dst = the address of the frame with the index in dst */
 void emit_frame_address(struct emitter *e, int dst);
 /* r1 = the index, r2 = the address of the innermost frame */

@@ -67,8 +67,7 @@ void emit_call(struct emitter *e, label out)
 	/* From here on r9 has the point's struct kernel_calls: the point's counters are not needed any more. */
 	emit_own_calls(e, out);
 	emit(e, BPF_MOV64_REG(BPF_REG_9, BPF_REG_0));
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
-	emit_frames(e, true, missed);
+	emit_thread_storage(e, e->maps->frames, missed);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
 	loop = emit_loop(e, push);
 	emit_innermost(e, push);
@@ -107,7 +106,7 @@ void emit_leave(struct emitter *e, label out)
 	label found = label_new(e), over = label_new(e), loop;
 
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
-	emit_frames(e, false, out);
+	emit_frames(e, out);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_0, offsetof(struct kernel_frames, now)));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
@@ -149,7 +148,7 @@ int emit_abandon(const struct emit_maps *maps, struct emitted *out)
 	label end = label_new(&e), loop;
 
 	emit(&e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_1, 0));
-	emit_frames(&e, false, end);
+	emit_frames(&e, end);
 	loop = emit_loop(&e, end);
 	emit_innermost(&e, end);
 	emit_abandon_innermost(&e, loop);
