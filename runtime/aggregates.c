@@ -14,6 +14,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
 #include "runtime/stacks.h"
@@ -134,10 +135,8 @@ static int table_find(struct pp_aggregates *a, const struct manifest *d, uint32_
 
 static uint32_t parts_hash(const uint8_t *parts, size_t n)
 {
-	uint64_t h = 0xcbf29ce484222325u;
+	uint64_t h = hash_fnv1a(parts, n);
 
-	while (n--)
-		h = (h ^ *parts++) * 0x100000001b3u;
 	return (uint32_t)(h ^ h >> 32);
 }
 

@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
-
-#define NUMBER_COMPARE(a, b) (((a) > (b)) - ((a) < (b)))
+#include "base/order.h"
 
 /* Returns the kind that stands for all kinds whose keys have one meaning. */
 static enum pp_kind kind_of(const struct manifest_part *part)
@@ -18,17 +17,16 @@ static enum pp_kind kind_of(const struct manifest_part *part)
 static int part_compare(const struct table_types *x, const struct table_types *y, uint32_t i)
 {
 	const struct manifest_part *a = &x->aggregate->parts[i], *b = &y->aggregate->parts[i];
-	int by = NUMBER_COMPARE(kind_of(a), kind_of(b));
+	int by = 0;
 
-	if (!by)
-		by = NUMBER_COMPARE(a->nnames, b->nnames);
+	ORDER(kind_of(a), kind_of(b));
+	ORDER(a->nnames, b->nnames);
 	for (uint32_t n = 0; !by && n < a->nnames; n++) {
 		const struct manifest_name *k = &manifest_names(x->manifest)[a->names + n];
 		const struct manifest_name *l = &manifest_names(y->manifest)[b->names + n];
 
-		by = NUMBER_COMPARE(k->value, l->value);
-		if (!by)
-			by = strcmp(manifest_string(x->manifest, k->name), manifest_string(y->manifest, l->name));
+		ORDER(k->value, l->value);
+		by = strcmp(manifest_string(x->manifest, k->name), manifest_string(y->manifest, l->name));
 	}
 	return by;
 }
@@ -40,10 +38,10 @@ static int column_compare(const struct table_types *x, const struct table_types 
 
 int table_types_compare(const struct table_types *x, const struct table_types *y)
 {
-	int by = NUMBER_COMPARE(x->aggregate->nparts, y->aggregate->nparts);
+	int by = 0;
 
-	if (!by)
-		by = NUMBER_COMPARE(x->aggregate->ncolumns, y->aggregate->ncolumns);
+	ORDER(x->aggregate->nparts, y->aggregate->nparts);
+	ORDER(x->aggregate->ncolumns, y->aggregate->ncolumns);
 	for (uint32_t i = 0; !by && i < x->aggregate->nparts; i++)
 		by = part_compare(x, y, i);
 	for (uint32_t i = 0; !by && i < x->aggregate->ncolumns; i++)
