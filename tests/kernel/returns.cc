@@ -48,7 +48,6 @@ PROBED long f(long what, long depth, const char *text)
 			pthread_barrier_wait(&barrier);
 		}
 		break;
-	case WORK: work(); break;
 	}
 	long r = depth ? f(what, depth - 1, text) : 1;
 	__atomic_add_fetch(&returned, 1, __ATOMIC_RELAXED);
