@@ -275,7 +275,7 @@ static int waker_run(void *arg)
 		return error_set(EAGAIN, "pid %d: the process is just starting and its agent is not ready; try again",
 		                 pid);
 	if (process_is_stopped(pid))
-		return error_set(ETIMEDOUT, "pid %d: the process is stopped, so its agent cannot reply", pid);
+		return error_set(ETIMEDOUT, "pid %d: the process is stopped, so its agent does not reply", pid);
 	err = waker_choose(w);
 	if (err)
 		return err;
