@@ -482,6 +482,7 @@ enum agent_reason {
 	AGENT_CLOCK,        /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
 	AGENT_FORKED,       /* the process was forked by the system call, not by the C library */
 	AGENT_BUFFERS_FULL, /* every region that is free has rings of unsuitable sizes */
+	AGENT_HALF_FORKED,  /* the process was forked in the middle of a change */
 	AGENT_REASONS
 };
 
