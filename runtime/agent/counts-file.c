@@ -111,7 +111,8 @@ static void counts_write(struct counts_made *made, const struct agent_dir *dir, 
 	if (npoints)
 		memcpy(counts_of(file), made->counts, npoints * sizeof(*made->counts));
 	agent_cells_store(&made->cells, counts_of(file) + npoints);
-	agent_dir_write(dir, name, file->attachment, (pid_t)file->pid, file, size);
+	if (!agent_dir_write(dir, name, file->attachment, (pid_t)file->pid, file, size) && !strcmp(name, COUNTS_PAST))
+		agent_dir_unlink(dir, COUNTS_LAST, file->attachment, (pid_t)file->pid);
 	free(file);
 }
 

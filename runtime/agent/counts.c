@@ -29,10 +29,13 @@ struct counts_walk {
 
 static bool session_maps(const struct agent_session *session, pid_t pid, uint64_t start_time)
 {
-	for (size_t i = 0; i < session->ntargets; i++)
-		if (!session->targets[i]->kept && session->targets[i]->peer.pid == pid &&
-		    session->targets[i]->peer.start_time == start_time)
+	for (size_t i = 0; i < session->ntargets; i++) {
+		const struct target_process *target = session->targets[i];
+
+		if (!target->kept && !shm_is_claimed(&target->shm) && target->peer.pid == pid &&
+		    target->peer.start_time == start_time)
 			return true;
+	}
 	return false;
 }
 

@@ -40,7 +40,7 @@ bool target_is_current(const struct agent_session *session, const struct target_
 
 bool target_counts(const struct target_process *target)
 {
-	return !target->kept && !shm_has_moved(&target->shm);
+	return !target->kept && !shm_has_moved(&target->shm) && !shm_is_claimed(&target->shm);
 }
 
 static int target_connect(const struct agent_session *session, pid_t pid, struct agent_peer *peer)
@@ -339,7 +339,8 @@ int agent_targets_refresh(struct agent_session *session)
 	for (size_t i = 0; i < session->ntargets; i++) {
 		struct target_process *target = session->targets[i];
 
-		target->gone = target->gone || target_has_ended(target) || shm_has_moved(&target->shm);
+		target->gone = target->gone || target_has_ended(target) || shm_has_moved(&target->shm) ||
+		               shm_is_claimed(&target->shm);
 	}
 	session->refreshed = clock_ns();
 	session->verifying = session->refreshed - session->verified > VERIFY_NS;
@@ -355,7 +356,8 @@ int agent_targets_refresh(struct agent_session *session)
 			session->targets[n++] = target;
 			continue;
 		}
-		if (target_counts(target) && (target_has_ended(target) || shm_claim(&target->shm)))
+		if (target_counts(target) && target_is_current(session, target) &&
+		    (target_has_ended(target) || shm_claim(&target->shm)))
 			target_save(session, target, target_has_ended(target) ? COUNTS_LAST : COUNTS_PAST);
 		target_free(session, target);
 	}

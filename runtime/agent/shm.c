@@ -405,3 +405,8 @@ bool shm_claim(const struct mapped_shm *shm)
 	return __atomic_compare_exchange_n(&shm->header->written, &unclaimed, 1, false, __ATOMIC_ACQ_REL,
 	                                   __ATOMIC_RELAXED);
 }
+
+bool shm_is_claimed(const struct mapped_shm *shm)
+{
+	return __atomic_load_n(&shm->header->written, __ATOMIC_ACQUIRE) == 1;
+}

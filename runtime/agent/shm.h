@@ -118,5 +118,7 @@ bool shm_is_overwritten(const struct mapped_shm *shm);
  * controller that calls it, false to all others.
  */
 bool shm_claim(const struct mapped_shm *shm);
+/* Returns whether a controller has done that. */
+bool shm_is_claimed(const struct mapped_shm *shm);
 
 #endif

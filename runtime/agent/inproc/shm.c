@@ -233,6 +233,7 @@ static void shm_reset(struct session_shm *shm)
 	shared_set(shm->at->overwrite, session_overwrite(shm->session));
 	shared_set(shm->at->record_until, 0);
 	shared_set(shm->at->flight_next, 0);
+	shared_set(shm->at->written, 0);
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
