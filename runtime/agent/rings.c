@@ -480,8 +480,9 @@ int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *befor
 	for (uint32_t i = 0; i < shm->nrings; i++) {
 		new->states[i].index = i;
 		new->states[i].size = shm_size_of_ring(shm, i);
-		ring_begin(new, &new->states[i], before);
 	}
+	for (uint32_t n = shm_known_rings(shm), i = 0; i < n; i++)
+		ring_begin(new, &new->states[i], before);
 	*rings = new;
 	return 0;
 }
@@ -501,7 +502,7 @@ void rings_free(struct rings *rings)
 
 int rings_drain(struct rings *rings, struct rings_pass *pass)
 {
-	for (uint32_t i = 0; i < rings->shm->nrings; i++) {
+	for (uint32_t n = shm_known_rings(rings->shm), i = 0; i < n; i++) {
 		struct ring_state *ring = &rings->states[i];
 		int err;
 
