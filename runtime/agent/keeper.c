@@ -19,11 +19,15 @@
  * descriptor.
  *
  *  - The regions of a flight recorder: the last FLIGHTS_MAX of a session, until the session ends.
- *  - Other regions that have unread records: RECORDS_MAX of a session with RECORDS_SIZE_MAX bytes in all, or as many as
- *    RECORDS_RINGS full rings, until a reader has read them or the session ends. Records of regions beyond that are lost. In a
- *    session that overwrites, they are those of the processes that ended first, else those of the process that ended last.
+ *  - Other regions that have unread records: RECORDS_MAX of a session, fewer if few descriptors are permitted, with
+ *    RECORDS_SIZE_MAX bytes in all, or as many as RECORDS_RINGS full rings, until a reader has read them or the session ends.
+ *    Records of regions beyond that are lost. In a session that overwrites, they are those of the processes that ended first,
+ *    else those of the process that ended last.
  *
  * Commands also get the region of a process whose agent does not reply.
+ *
+ * The keeper may get the CPU late. Then the session may have ended, and another one may have its name. So the keeper identifies a
+ * session by its directory.
  *
  * The keeper ends when it holds no region and no session exists (private ones count while their owner lives), or when the state directory is removed.
  */
@@ -59,6 +63,7 @@
 #define RECORDS_MAX 512
 #define RECORDS_SIZE_MAX (UINT64_C(64) << 20)
 #define RECORDS_RINGS 4
+#define RECORDS_FDS 2   /* descriptors of each */
 #define READER_FACTOR 4 /* a reader is given time to read: until there are so many times as many */
 
 /* A region that the keeper holds. */
@@ -69,6 +74,7 @@ struct kept_region {
 	uint64_t since; /* ns: when the connection ended */
 	ino_t inode;    /* of the memfd */
 	char session[AGENT_SESSION_MAX + 1];
+	int dir; /* of the session */
 	pid_t pid;
 	uint64_t start_time;
 	int pidfd;
@@ -89,6 +95,7 @@ struct keeper {
 	size_t polled_room;
 	uint64_t retired; /* how many regions were retired so far */
 	uint64_t tended;  /* ns: when keeper_tend() last ran */
+	size_t records_max;
 };
 
 /* ---- one region ---- */
@@ -116,6 +123,15 @@ static bool region_is_mapped(const struct kept_region *k)
 	}
 	process_free(process);
 	return mapped;
+}
+
+/* Returns whether the session exists. Its directory is open, so another one has another inode. */
+static bool region_has_session(const struct keeper *keeper, const struct kept_region *k)
+{
+	struct stat own, named;
+
+	return !fstat(k->dir, &own) && !fstatat(keeper->dir.root, k->session, &named, AT_SYMLINK_NOFOLLOW) &&
+	       own.st_dev == named.st_dev && own.st_ino == named.st_ino;
 }
 
 struct region_save {
@@ -169,6 +185,7 @@ static void keeper_drop(struct keeper *keeper, size_t i)
 		close(k->fd);
 	if (k->pidfd >= 0)
 		close(k->pidfd);
+	close(k->dir);
 	shm_unmap(&k->shm);
 	*k = keeper->regions[--keeper->n];
 }
@@ -251,12 +268,12 @@ static int region_lose_attachment(uint32_t number, pid_t pid, void *arg)
 }
 
 /* Counts the unread records of a process that does not use the region any more as lost. */
-static void region_lose_records(const struct kept_region *k)
+static void region_lose_records(const struct keeper *keeper, const struct kept_region *k)
 {
 	struct region_save s = { .region = k, .name = k->past ? COUNTS_PAST : COUNTS_ENDED };
 	struct agent_dir dir;
 
-	if (!shm_has_unread(&k->shm) || agent_dir_open(&dir, k->session, false))
+	if (!shm_has_unread(&k->shm) || !region_has_session(keeper, k) || agent_dir_open(&dir, k->session, false))
 		return;
 	s.dir = &dir;
 	agent_dir_each_file(&dir, "segment", region_lose_attachment, &s);
@@ -334,13 +351,13 @@ static void keeper_limit_records(struct keeper *keeper, const char *session)
 		struct retired_records sum = keeper_sum_records(keeper, session);
 		size_t i = sum.n && shm_is_overwritten(&keeper->regions[sum.last].shm) ? sum.first : sum.last;
 
-		if (sum.n <= factor * RECORDS_MAX && sum.bytes <= factor * sum.bytes_max)
+		if (sum.n <= factor * keeper->records_max && sum.bytes <= factor * sum.bytes_max)
 			return;
 		if (factor == 1 && region_has_reader(&keeper->regions[i])) {
 			factor = READER_FACTOR;
 			continue;
 		}
-		region_lose_records(&keeper->regions[i]);
+		region_lose_records(keeper, &keeper->regions[i]);
 		keeper_drop(keeper, i);
 	}
 }
@@ -370,7 +387,7 @@ static void keeper_retire(struct keeper *keeper, size_t i)
 
 	if (k->fd < 0 || (!region_is_flight(k) && !shm_has_unread(&k->shm))) {
 		if (!region_is_flight(k))
-			region_lose_records(k);
+			region_lose_records(keeper, k);
 		keeper_drop(keeper, i);
 		return;
 	}
@@ -389,40 +406,26 @@ static void keeper_retire(struct keeper *keeper, size_t i)
 }
 
 /*
- * Drops the regions of a session that has ended, also those that processes still use: a session of the same name may begin
- * before a process that is stopped leaves the old one. NULL: of all sessions that do not exist.
+ * Drops the regions of sessions that have ended, also those that processes still use: another session of the name may begin before
+ * a process that is stopped leaves the old one.
  */
-static void keeper_forget_session(struct keeper *keeper, const char *name)
+static void keeper_forget_sessions(struct keeper *keeper)
 {
 	for (size_t i = 0; i < keeper->n;) {
-		const struct kept_region *k = &keeper->regions[i];
-		bool ended = name ? !strcmp(k->session, name)
-		                  : faccessat(keeper->dir.root, k->session, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
-
-		if (ended)
+		if (!region_has_session(keeper, &keeper->regions[i]))
 			keeper_drop(keeper, i);
 		else
 			i++;
 	}
 }
 
-/* Reads which sessions have ended. Returns false if that fails. */
+/* Reads that sessions have ended. Returns false if that fails. */
 static bool keeper_read_changes(struct keeper *keeper)
 {
-	struct pollfd more = { .fd = keeper->changes, .events = POLLIN };
 	char events[4096] __attribute__((aligned(8)));
-	ssize_t n;
+	ssize_t n = read(keeper->changes, events, sizeof(events));
 
-	do {
-		n = read(keeper->changes, events, sizeof(events));
-		for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= n;) {
-			const struct inotify_event *event = (const struct inotify_event *)(events + at);
-
-			keeper_forget_session(keeper,
-			                      event->len && !(event->mask & IN_Q_OVERFLOW) ? event->name : NULL);
-			at += (ssize_t)sizeof(*event) + event->len;
-		}
-	} while (n > 0 && poll(&more, 1, 0) > 0); /* a region that is offered next belongs to a later session */
+	keeper_forget_sessions(keeper);
 	return n >= 0;
 }
 
@@ -436,7 +439,7 @@ static bool keeper_settle_region(struct keeper *keeper, size_t i)
 
 	if (k->conn >= 0 || k->retired)
 		return true;
-	if (k->left) {
+	if (k->left || !region_has_session(keeper, k)) {
 		keeper_drop(keeper, i);
 		return true;
 	}
@@ -543,7 +546,8 @@ static struct kept_region *keeper_find(struct keeper *keeper, const struct agent
 	for (size_t i = 0; i < keeper->n; i++) {
 		struct kept_region *k = &keeper->regions[i];
 
-		if (k->fd < 0 || k->left || shm_has_moved(&k->shm) || strcmp(k->session, keep->session))
+		if (k->fd < 0 || k->left || shm_has_moved(&k->shm) || strcmp(k->session, keep->session) ||
+		    !region_has_session(keeper, k))
 			continue;
 		if (keep->op == AGENT_KEEP_GET && region_is_flight(k) && !index--)
 			return k;
@@ -582,37 +586,70 @@ static void keeper_give(struct keeper *keeper, int conn, const struct agent_keep
 	sendmsg(conn, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/*
+ * Finds a region that the process offers again, because it has not waited for the answer, and stores the new connection.
+ * Returns false if there is none.
+ */
+static bool keeper_renew(struct keeper *keeper, int conn, const struct agent_keep *keep, ino_t inode, pid_t pid)
+{
+	for (size_t i = 0; i < keeper->n; i++) {
+		struct kept_region *k = &keeper->regions[i];
+
+		if (k->retired || k->inode != inode || k->pid != pid || k->start_time != keep->start_time ||
+		    strcmp(k->session, keep->session) || !region_has_session(keeper, k))
+			continue;
+		if (k->conn >= 0)
+			close(k->conn);
+		k->conn = conn;
+		k->left = false;
+		return true;
+	}
+	return false;
+}
+
+/* Opens what belongs to a region. Takes over fd. Returns false if the process or the session has ended. */
+static bool region_open(struct kept_region *k, const struct keeper *keeper, int fd)
+{
+	k->pidfd = (int)syscall(SYS_pidfd_open, k->pid, 0);
+	k->dir = openat(keeper->dir.root, k->session, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (k->pidfd < 0 || k->dir < 0 || process_start_time(k->pid) != k->start_time) {
+		close(fd);
+		return false;
+	}
+	/* shm_map() closes it. */
+	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return !shm_map(&k->shm, fd, k->pid);
+}
+
+static void region_fd_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Adds a region. Closes fd. Returns whether it is kept; conn then belongs to it. */
 static bool keeper_add(struct keeper *keeper, int conn, const struct agent_keep *keep, int fd, pid_t pid)
 {
 	struct kept_region *k;
 	struct stat st;
 
-	if (ALLOC_GROW(keeper->regions, keeper->n + 1, keeper->room) || fstat(fd, &st)) {
+	if (fstat(fd, &st) || ALLOC_GROW(keeper->regions, keeper->n + 1, keeper->room)) {
 		close(fd);
 		return false;
+	}
+	if (keeper_renew(keeper, conn, keep, st.st_ino, pid)) {
+		close(fd);
+		return true;
 	}
 	k = &keeper->regions[keeper->n];
 	*k = (struct kept_region){
 		.conn = conn, .inode = st.st_ino, .pid = pid, .start_time = keep->start_time, .fd = -1
 	};
 	memcpy(k->session, keep->session, AGENT_SESSION_MAX);
-	k->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (k->pidfd < 0) {
-		close(fd);
-		return false;
-	}
-	if (process_start_time(pid) != keep->start_time) {
-		close(k->pidfd);
-		close(fd);
-		return false;
-	}
-	/* shm_map() closes it. */
-	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (shm_map(&k->shm, fd, pid)) {
-		close(k->pidfd);
-		if (k->fd >= 0)
-			close(k->fd);
+	if (!region_open(k, keeper, fd)) {
+		region_fd_close(k->fd);
+		region_fd_close(k->dir);
+		region_fd_close(k->pidfd);
 		return false;
 	}
 	keeper->n++;
@@ -727,14 +764,18 @@ static void keeper_serve(struct keeper *keeper)
 	} while (!keeper_may_end(keeper));
 }
 
-static void keeper_raise_limit(void)
+/* Raises the limit of descriptors. Most of them are for processes that run. */
+static void keeper_raise_limit(struct keeper *keeper)
 {
 	struct rlimit limit;
 
+	keeper->records_max = RECORDS_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max / 4 / RECORDS_FDS / READER_FACTOR < RECORDS_MAX)
+		keeper->records_max = limit.rlim_max / 4 / RECORDS_FDS / READER_FACTOR;
 }
 
 static void keeper_reset_signals(void)
@@ -775,7 +816,7 @@ void keeper_main(const struct agent_dir *dir, int listener, int changes)
 	setsid();
 	keeper_reset_signals();
 	keeper_close_others(&keeper);
-	keeper_raise_limit();
+	keeper_raise_limit(&keeper);
 	if (chdir("/"))
 		_exit(1);
 	keeper_serve(&keeper);

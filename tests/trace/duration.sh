@@ -41,6 +41,7 @@ int main(void)
 E2
 "$CC" -O1 -Iinclude "$T/loop.c" -o "$T/loop" || fail "no loop"
 "$T/loop" &
+runs $! "$T/loop"
 at_end "probe-disable -q -s $S"
 expect 0 probe-enable -q -b kernel -s "$S" -p $! --latency loop:begin loop:end
 until [ "$(probe-stat --json -s "$S" | jq '.probes[0].hits')" -gt 0 ]; do sleep 0.05; done
