@@ -13,7 +13,7 @@ start p
 own=$(sessions | wc -l)
 for_others
 rm "$T/product/lib/libprobepoint-agent.so" # so that the agent cannot be used
-"$CC" -O1 tests/cmd/deny.c -o "$T/deny" || fail "deny does not build"
+build_once "$T/deny" "$CC" -O1 tests/cmd/deny.c || fail "deny does not build"
 
 # refused STATUS LIKE COMMAND...: the command fails with STATUS and a message like LIKE, as text and as JSON, and arms
 # nothing.

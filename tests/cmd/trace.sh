@@ -108,7 +108,7 @@ kill -INT $tracer
 wait $tracer
 want "status after SIGINT during hits" 0 $?
 [ "$(wc -l <"$T/out")" -lt 1900000 ] || fail "the trace continued after the interrupt"
-read -r -t 60 answer <&"${target_out[p]}" || fail "the target has ended"
+read -r -t $patience answer <&"${target_out[p]}" || fail "the target has ended"
 gone
 trace -q -p "$p" '*:say__entry'
 finish TERM 0

@@ -37,7 +37,7 @@ check() { # WHAT BACKEND FROM TO
 	done
 }
 for flags in -O2 -O0; do
-	$GCC -w $flags "${with[@]}" -pthread tests/kernel/fields.c -o "$T/fields" || fail "fields.c does not build"
+	build_once "$T/fields" $GCC -w $flags "${with[@]}" -pthread tests/kernel/fields.c || fail "fields.c does not build"
 	start p "$T/fields"
 	check "$flags" kernel 0 10
 	stop p

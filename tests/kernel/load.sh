@@ -6,7 +6,7 @@
 . tests/kernel/lib.sh
 need_kernel
 [ "${PROBEPOINT_LONG-}" ] && seconds=30 || seconds=3
-"$CC" -O2 -Iinclude -pthread tests/kernel/load.c -o "$T/load" || fail "load.c does not build"
+build_once "$T/load" "$CC" -O2 -Iinclude -pthread tests/kernel/load.c || fail "load.c does not build"
 for s in $S ${S}f ${S}r; do at_end "probe-disable -q -s $s 2>/dev/null"; done
 
 pids=()

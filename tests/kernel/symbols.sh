@@ -22,7 +22,7 @@ run() {
 	rm "$T/in" "$T/out"
 	runs $pid "$1"
 }
-call() { echo -n x >&$in; read -r -t 60 <&$reply || fail "the target has ended"; }
+call() { echo -n x >&$in; read -r -t $patience <&$reply || fail "the target has ended"; }
 quit() { exec {in}>&- {reply}<&-; wait "$pid" || fail "the target died: $?"; }
 # counts PATTERN HITS: arms the pattern, has the functions called once, and compares the hits
 counts() {
