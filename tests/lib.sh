@@ -62,16 +62,21 @@ for_others() { mkdir "$T/product" && cp -r "$B/bin" "$B/lib" "$T/product" && chm
 in_chroot() { ! nsenter --mount=/proc/$$/ns/mnt test -d "$T"; }
 
 # build_once FILE COMMAND...: makes FILE, a copy of the program that `COMMAND... -o PROGRAM` builds. Tests with the same command
-# share one build, also in a guest that has a copy of the tree. It is made again if a source, a header, the library or the plugin is newer.
+# (and the same sources in $T) share one build, also in a guest that has a copy of the tree. It is made again if a source, a header, the library or the plugin is newer.
 build_once() {
-	local file=$1 kept lock status=0
+	local file=$1 arg own=() kept lock status=0
 	shift
-	[[ $* != *"$T"* ]] || { "$@" -o "$file"; return; } # a command of this test only
-	kept=$B/tests/programs/$(cksum <<<"${*//"$B/"/}" | tr ' ' -)
+	for arg; do
+		[[ $arg == *"$T"* ]] || continue
+		[ -f "$arg" ] || { "$@" -o "$file"; return; } # the program contains the path
+		own+=("$arg")
+	done
+	kept=${*//"$B/"/}
+	kept=$B/tests/programs/$(cat - "${own[@]}" <<<"${kept//"$T/"/}" | cksum | tr ' ' -)
 	mkdir -p "${kept%/*}"
 	exec {lock}>"$kept.lock"
 	flock $lock
-	[ -x "$kept" ] && [ -z "$(find tests include "$B/lib" -name '*.[chaS]' -newer "$kept" -o -name '*.cc' -newer "$kept" -o -name probepoint.so -newer "$kept")" ] ||
+	[ -e "$kept" ] && [ -z "$(find tests include "$B/lib" -name '*.[chaS]' -newer "$kept" -o -name '*.cc' -newer "$kept" -o -name probepoint.so -newer "$kept")" ] ||
 		{ "$@" -o "$kept.new" && mv "$kept.new" "$kept"; } || status=1
 	exec {lock}>&-
 	[ $status = 0 ] && cp "$kept" "$file"

@@ -36,7 +36,7 @@ check() { # WHAT BACKEND FROM TO
 		gone "$S-$i"
 	done
 }
-for flags in -O2 -O0; do
+for flags in -O2 $([ "$slow" != 1 ] || echo -O0); do
 	build_once "$T/fields" $GCC -w $flags "${with[@]}" -pthread tests/kernel/fields.c || fail "fields.c does not build"
 	start p "$T/fields"
 	check "$flags" kernel 0 10

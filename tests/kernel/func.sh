@@ -54,7 +54,7 @@ long syscall(long number, ...)
 	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 C
-$CC -shared -fPIC -o "$T/uprobe.so" "$T/uprobe.c" || fail "uprobe.so"
+build_once "$T/uprobe.so" $CC -shared -fPIC "$T/uprobe.c" || fail "uprobe.so"
 export LD_PRELOAD="$T/uprobe.so" ASAN_OPTIONS=verify_asan_link_order=0
 refused begins_with_nop5 '5-byte nop'
 refused begins_with_int3 'is a trap already'

@@ -7,8 +7,9 @@ need_kernel() {
 	[ -d /sys/bus/event_source/devices/uprobe ] || skip "this kernel has no uprobes"
 }
 
-# multi_links: succeeds if the kernel has uprobe-multi links. Before Linux 6.6 each site has a perf uprobe, as with PROBEPOINT_NO_UPROBE_MULTI=1.
-multi_links() { [ "$(printf '6.6\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.6 ]; }
+# multi_links: succeeds if sites are armed by uprobe-multi links. Before Linux 6.6, and with PROBEPOINT_NO_UPROBE_MULTI=1, each has
+# a perf uprobe.
+multi_links() { [ -z "${PROBEPOINT_NO_UPROBE_MULTI-}" ] && [ "$(printf '6.6\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.6 ]; }
 link_ways=$(multi_links && echo yes no || echo no)
 
 build_hits() {
