@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/metrics-internal.h"
@@ -17,7 +18,7 @@
  * The names follow OpenMetrics 1.0: a counter's family has no _total, a unit is the last word of the name, and no name ends
  * with a suffix that another type reserves.
  */
-static const struct metric_family families[METRIC_FAMILIES] = {
+static const struct metric_about families[METRIC_FAMILIES] = {
 	[METRIC_BUILD] = { "probepoint_build_info", "", "1, with the version of probepoint.", METRIC_GAUGE,
 	                   METRIC_GREATEST },
 	[METRIC_SESSIONS] = { "probepoint_sessions", "sessions", "Sessions that were read.", METRIC_GAUGE, METRIC_ADD },
@@ -110,7 +111,8 @@ struct metrics *metrics_new(size_t series, const struct metrics *before)
 {
 	struct metrics *m = xcalloc(1, sizeof(*m));
 
-	memcpy(m->families, families, sizeof(families));
+	for (size_t i = 0; i < METRIC_FAMILIES; i++)
+		m->families[i].about = &families[i];
 	m->series = series;
 	m->before = before;
 	return m;
@@ -178,15 +180,6 @@ static void label_put_value(FILE *out, const char *value, size_t length)
 	}
 }
 
-static uint64_t text_hash(const char *text, size_t length)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (size_t i = 0; i < length; i++)
-		hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3;
-	return hash;
-}
-
 /* The set owns the text. */
 static const char *metrics_own(struct metrics *m, char *text)
 {
@@ -209,7 +202,7 @@ const char *metrics_label_n(struct metrics *m, const char *base, const char *nam
 	fprintf(out, "%s%s%s=\"", base ? base : "", base ? "," : "", name);
 	label_put_value(out, value, length > LABEL_MAX ? LABEL_MAX : length);
 	if (length > LABEL_MAX) /* values that are equal up to there stay different */
-		fprintf(out, "...%016" PRIx64, text_hash(value, length));
+		fprintf(out, "...%016" PRIx64, hash_fnv1a(value, length));
 	putc('"', out);
 	xmemstream_close(out);
 	return metrics_own(m, text);
@@ -324,13 +317,13 @@ static void sample_merge(const struct metric_family *f, struct metric_sample *to
 		histogram_free(from->histogram);
 		return;
 	}
-	if (f->merge == METRIC_ADD && to->kind != METRIC_DOUBLE && from->kind != METRIC_DOUBLE)
+	if (f->about->merge == METRIC_ADD && to->kind != METRIC_DOUBLE && from->kind != METRIC_DOUBLE)
 		to->u += from->u; /* wraps as the sums do */
-	else if (f->merge == METRIC_ADD)
+	else if (f->about->merge == METRIC_ADD)
 		*to = (struct metric_sample){ .labels = to->labels,
 			                      .kind = METRIC_DOUBLE,
 			                      .d = sample_number(to) + sample_number(from) };
-	else if ((sample_number(from) < sample_number(to)) == (f->merge == METRIC_LEAST))
+	else if ((sample_number(from) < sample_number(to)) == (f->about->merge == METRIC_LEAST))
 		*to = *from;
 }
 
