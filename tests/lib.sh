@@ -22,6 +22,7 @@ mkdir -m 700 "$XDG_RUNTIME_DIR"
 S=t$$
 # Divides the numbers of hits of some tests, for machines on which a trap takes 100 us: emulated ones.
 slow=${PROBEPOINT_SLOW:-1}
+patience=$((slow > 1 ? 1500 : 300)) # for how many seconds a test waits for the reply of a program
 [ "$(uname -m)" = x86_64 ] || export PROBEPOINT_LISTEN=1 # agents cannot be woken on other CPUs
 
 at_end=()
@@ -61,16 +62,21 @@ for_others() { mkdir "$T/product" && cp -r "$B/bin" "$B/lib" "$T/product" && chm
 in_chroot() { ! nsenter --mount=/proc/$$/ns/mnt test -d "$T"; }
 
 # build_once FILE COMMAND...: makes FILE, a copy of the program that `COMMAND... -o PROGRAM` builds. Tests with the same command
-# share one build, which is made again if a source, a header of its directory or the library is newer.
+# (and the same sources in $T) share one build, also in a guest that has a copy of the tree. It is made again if a source, a header, the library or the plugin is newer.
 build_once() {
-	local file=$1 kept lock status=0
+	local file=$1 arg own=() kept lock status=0
 	shift
-	[[ $* != *"$T"* ]] || { "$@" -o "$file"; return; } # a command of this test only
-	kept=$B/tests/programs/$(cksum <<<"$*" | tr ' ' -)
+	for arg; do
+		[[ $arg == *"$T"* ]] || continue
+		[ -f "$arg" ] || { "$@" -o "$file"; return; } # the program contains the path
+		own+=("$arg")
+	done
+	kept=${*//"$B/"/}
+	kept=$B/tests/programs/$(cat - "${own[@]}" <<<"${kept//"$T/"/}" | cksum | tr ' ' -)
 	mkdir -p "${kept%/*}"
 	exec {lock}>"$kept.lock"
 	flock $lock
-	[ -x "$kept" ] && [ -z "$(find tests/agent include "$B/lib/libprobepoint.a" -name '*.[cha]' -newer "$kept")" ] ||
+	[ -e "$kept" ] && [ -z "$(find tests include "$B/lib" -name '*.[chaS]' -newer "$kept" -o -name '*.cc' -newer "$kept" -o -name probepoint.so -newer "$kept")" ] ||
 		{ "$@" -o "$kept.new" && mv "$kept.new" "$kept"; } || status=1
 	exec {lock}>&-
 	[ $status = 0 ] && cp "$kept" "$file"
@@ -103,11 +109,12 @@ expect_text() {
 # wait_for SECONDS COMMAND...: waits until the command succeeds. Fails after SECONDS, but not before 60 s, because other programs
 # may keep the machine busy. In an emulated machine the time is ten times as long.
 wait_for() {
-	local until=$((SECONDS + ($1 < 60 ? 60 : $1) * (slow > 1 ? 10 : 1)))
+	local poll=0.05 until=$((SECONDS + ($1 < 60 ? 60 : $1) * (slow > 1 ? 10 : 1)))
+	[ "$slow" = 1 ] || poll=0.5
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $until ] || fail "timed out waiting for: $*"
-		sleep 0.05
+		sleep $poll
 	done
 }
 

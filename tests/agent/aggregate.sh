@@ -21,7 +21,7 @@ run() {
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
 	wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
 }
-say() { echo "$1" >&"$to"; read -t 250 -r line <&"$from" || fail "no reply to \"$1\""; }
+say() { echo "$1" >&"$to"; read -t $patience -r line <&"$from" || fail "no reply to \"$1\""; }
 end() { echo exit >&"$to"; wait "$pid"; }
 arm() { expect 0 probe-enable -q -b agent -s "$S-$1" -p "$pid" --children --agg "$2" "${@:3}" tally:hit; }
 stat_of() { probe-stat --json -s "$S-$1"; }

@@ -6,7 +6,7 @@
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
 need jq
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude -o "$T/ends" tests/agent/ends.c || fail "cannot build ends"
+build_once "$T/ends" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude tests/agent/ends.c || fail "cannot build ends"
 stat=$(printf '%s\n' '[([.probes[].hits] | add), .uncounted] | map(tostring) | join(" ")')
 hits() { probe-stat --json -s "$1" | jq -r "$stat"; }
 run() {
@@ -15,7 +15,7 @@ run() {
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
 	wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
 }
-say() { echo "$1" >&"$to"; read -t 60 -r line <&"$from" || fail "no answer to \"$1\""; }
+say() { echo "$1" >&"$to"; read -t $patience -r line <&"$from" || fail "no answer to \"$1\""; }
 
 # ---- children of the named process ----
 run
@@ -83,7 +83,7 @@ echo "end exit" >&"$to"
 wait $pid
 
 # ---- a reader that gets a child's region after the child has ended ----
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -shared -fPIC -o "$T/late.so" tests/agent/late.c || fail "cannot build late"
+build_once "$T/late.so" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -shared -fPIC tests/agent/late.c || fail "cannot build late"
 printf '%s\n' "own 3" "child _exit 10" "child kill 10" "child exit 10" "end exit" >"$T/lines"
 LD_PRELOAD=$T/late.so probe-trace -b agent --children -o "$T/trace" app:end -- "$T/ends" <"$T/lines" >"$T/said" 2>&1 ||
 	fail "the trace failed: $(cat "$T/said")"

@@ -8,8 +8,8 @@ need jq
 [ "$(uname -m)" = x86_64 ] || skip "agents are loaded into running processes on x86-64 only"
 
 agent_build life
-$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "not a library"
-$CC -O2 -shared -fPIC -Iinclude -o "$T/second.so" tests/agent/library.c || fail "not a library"
+build_once "$T/library.so" $CC -O2 -shared -fPIC -Iinclude tests/agent/library.c || fail "not a library"
+build_once "$T/second.so" $CC -O2 -shared -fPIC -Iinclude tests/agent/library.c || fail "not a library"
 begin() {
 	coproc TARGET { exec "$T/life"; }
 	pid=$TARGET_PID
@@ -54,8 +54,8 @@ for ((i = 0; i < 300; i++)); do echo "load $T/library.so 3"; done >&"$to" &
 for ((i = 0; i < 60; i++)); do poke rescan $pid $S >/dev/null || fail "the agent does not reply any more"; done
 wait $!
 for ((i = 0; i < 300; i++)); do
-	read -t 120 -r line <&"$from" || fail "the target has ended"
-	until [ "$line" = ok ]; do read -t 120 -r line <&"$from" || fail "the target has ended"; done
+	read -t $patience -r line <&"$from" || fail "the target has ended"
+	until [ "$line" = ok ]; do read -t $patience -r line <&"$from" || fail "the target has ended"; done
 done
 expect 0 probe-disable -q -s $S
 target_end

@@ -9,7 +9,7 @@ need jq
 [ "$(uname -m)" = x86_64 ] || skip "agents are loaded into running processes on x86-64 only"
 
 agent_build host
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -shared -fPIC -o "$T/mortal.so" tests/agent/mortal.c || fail "cannot build mortal"
+build_once "$T/mortal.so" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -shared -fPIC tests/agent/mortal.c || fail "cannot build mortal"
 hits() { probe-stat --json -s $S | jq "[.probes[] | select(.pid == $1).hits] | add // 0"; }
 declare -A pids ends
 begin() { # WAY [LIBRARY]

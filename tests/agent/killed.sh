@@ -10,7 +10,7 @@
 need jq
 build_hits
 [ -z "${SAN-}" ] || skip "the sanitizer and the library that kills must both be loaded first"
-$CC -O2 -D_GNU_SOURCE -shared -fPIC -o "$T/killer.so" tests/agent/killer.c || fail "cannot build killer"
+build_once "$T/killer.so" $CC -O2 -D_GNU_SOURCE -shared -fPIC tests/agent/killer.c || fail "cannot build killer"
 start a env LD_PRELOAD="$AGENT" "$T/hits"
 probe-list --json "$T/hits" | jq '.probes[].sites[] | .address' | sort -n >"$T/addresses"
 base=$((0x$(awk -v file="$T/hits" '$6 == file && $3 == "00000000" { sub("-.*", "", $1); print $1; exit }' /proc/$a/maps)))

@@ -6,7 +6,7 @@
 . tests/agent/lib.sh
 need jq
 probed work provider=k
-$GCC -w -O2 "${with[@]}" tests/agent/kinds.c -o "$T/kinds" || fail "kinds.c does not build"
+build_once "$T/kinds" $GCC -w -O2 "${with[@]}" tests/agent/kinds.c || fail "kinds.c does not build"
 coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/kinds"; }
 pid=$TARGET_PID
 wait_for 10 has_agent "$pid"
@@ -18,7 +18,7 @@ arm c 'count() by cpu' entry
 arm d 'count(), hist(duration) by color' return
 hits=3000
 echo $hits >&"${TARGET[1]}"
-while read -t 60 -r line <&"${TARGET[0]}" && [ "$line" != done ]; do echo "$line"; done >"$T/log"
+while read -t $patience -r line <&"${TARGET[0]}" && [ "$line" != done ]; do echo "$line"; done >"$T/log"
 
 # table SESSION: a line for each key
 table() {

@@ -28,7 +28,7 @@ say() {
 	local line
 	said=
 	echo "$1" >&"$to"
-	while read -t 120 -r line <&"$from"; do
+	while read -t $patience -r line <&"$from"; do
 		[ "$line" = ok ] && return
 		said+=${said:+$'\n'}$line
 	done

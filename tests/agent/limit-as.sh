@@ -6,7 +6,7 @@
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
 need jq prlimit
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude -o "$T/limited" tests/agent/limit-as.c || fail "limit-as.c does not build"
+build_once "$T/limited" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude tests/agent/limit-as.c || fail "limit-as.c does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 begin() {
 	coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/limited"; }
@@ -15,7 +15,7 @@ begin() {
 	runs "$pid" "$T/limited"
 	hits=0
 }
-say() { echo "$1" >&"$to"; read -t 100 -r said <&"$from" || fail "no reply to \"$1\""; }
+say() { echo "$1" >&"$to"; read -t $patience -r said <&"$from" || fail "no reply to \"$1\""; }
 end() {
 	echo end end >&"$to"
 	wait "$pid"

@@ -6,7 +6,7 @@ AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
 need jq
 need_root # setns(2)
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude -o "$T/moves" tests/agent/moves.c || fail "cannot build"
+build_once "$T/moves" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude tests/agent/moves.c || fail "cannot build"
 moves=40
 [ -z "${PROBEPOINT_LONG-}" ] || moves=1000
 
@@ -17,7 +17,7 @@ wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
 at_end 'probe-disable -q -s "$S" 2>/dev/null'
 expect 0 probe-enable -q -b agent -s "$S" -p "$pid" --agg 'count() by who' moves:hit
 echo $moves >&"$to"
-read -t 200 -r _ <&"$from" || fail "no reply"
+read -t $patience -r _ <&"$from" || fail "no reply"
 probe-stat --json -s "$S" >"$T/json" || fail "probe-stat fails"
 want "hits" $((10 * moves)) "$(jq '.probes[0].hits' "$T/json")"
 want "keys and the counts that they have" "10 [$moves]" \

@@ -17,7 +17,7 @@ begin() {
 arm() { expect 0 probe-enable -q -b agent -s $S --overwrite --string arg3 -p $pid flight:hit; }
 tell() { # LINE: stores the sum of all hits in $ran
 	echo "$1" >&$to
-	read -t 120 -r ran <&"$from" || fail "the target does not reply to \"$1\""
+	read -t $patience -r ran <&"$from" || fail "the target does not reply to \"$1\""
 	ran=${ran#ran }
 }
 end() {

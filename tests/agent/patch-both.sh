@@ -29,7 +29,7 @@ kernel_begins() {
 	perf stat -x, -o "$T/stat" -D -1 --control fifo:"$T/control,$T/answer" -e "$name:tick" -p $pid & perf=$!
 	exec {control}<>"$T/control" {answer}<>"$T/answer"
 	echo enable >&$control
-	read -r -t 60 -u $answer || fail "perf does not begin"
+	read -r -t $patience -u $answer || fail "perf does not begin"
 	say byte0
 	want "the kernel's breakpoint" cc "$said"
 }

@@ -57,7 +57,7 @@ want "cases" 18 $n
 
 # If the caller's RUNPATH matters, the library is found a little later.
 agent_build life -Wl,-rpath,"$T/sub" -Wl,--enable-new-dtags
-$CC -O2 -shared -fPIC -Iinclude -o "$T/sub/library.so" tests/agent/library.c || fail "not a library"
+build_once "$T/sub/library.so" $CC -O2 -shared -fPIC -Iinclude tests/agent/library.c || fail "not a library"
 poke arm $S 2 "$T/sub/library.so" lib:hit
 target "$T/life"
 want_like "pending" "*attachment 2 armed 0 pending 1 refused 0*" "$(rescan)"

@@ -6,7 +6,7 @@
 . tests/agent/lib.sh
 
 agent_build life
-$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "not a library"
+build_once "$T/library.so" $CC -O2 -shared -fPIC -Iinclude tests/agent/library.c || fail "not a library"
 hits() { field hits "$(counts "$1")"; }
 child_hits() { field hits "$(poke files $S "$1")"; }
 part() { part=$1; }

@@ -79,7 +79,7 @@ E2
 if $CC -static -o "$T/static" "$T/static.c" 2>/dev/null; then same "a static program" "$T/static"; else part_skipped "no static libc"; fi
 
 # A program built for CET, with or without a shadow stack.
-$CC -O2 -fcf-protection=full -Iinclude -o "$T/cet" tests/agent/simple.c || fail "cannot build for CET"
+build_once "$T/cet" $CC -O2 -fcf-protection=full -Iinclude tests/agent/simple.c || fail "cannot build for CET"
 same "a CET program" "$T/cet"
 grep -qw user_shstk /proc/cpuinfo || part_skipped "no shadow stacks here"
 

@@ -70,7 +70,7 @@ put 1 $nop
 target_end
 
 # A bare nop is refused before the command starts.
-$CC -O2 -Iinclude -I. -o "$T/mixed" tests/agent/mixed.c || fail "cannot build"
+build_once "$T/mixed" $CC -O2 -Iinclude -I. tests/agent/mixed.c || fail "cannot build"
 expect 125 probe-enable -s $S -b agent mixed:older -- "$T/mixed" <<<end
 want_like "refusal before the command starts" "*the site is not followed by the 10-byte nop*" "$out"
 [[ $out == *$'\n'ok* ]] && fail "the command was started: $out"

@@ -6,7 +6,7 @@
 . tests/agent/lib.sh
 
 agent_build remap
-$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "not a library"
+build_once "$T/library.so" $CC -O2 -shared -fPIC -Iinclude tests/agent/library.c || fail "not a library"
 pairs=8 reason=
 [ "${PROBEPOINT_LONG-}" ] && pairs=400
 

@@ -6,7 +6,7 @@
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
 need strace
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude -o "$T/quiet" tests/agent/quiet.c || fail "cannot build quiet"
+build_once "$T/quiet" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude tests/agent/quiet.c || fail "cannot build quiet"
 case $(uname -m) in aarch64) read_call=63 ;; *) read_call=0 ;; esac
 
 # Imports: functions of the C library that neither lock nor use the storage of the calling thread, or that are called in

@@ -64,7 +64,7 @@ gone $S
 if [ "$(uname -m)" != x86_64 ]; then
 	part_skipped "sites that the agent cannot arm: on this CPU it arms those of SystemTap's header, too"
 elif [ "$(id -u)" = 0 ]; then
-	"$CC" -O2 -Iinclude -o "$T/mixed" tests/agent/mixed.c || fail "mixed does not build"
+	build_once "$T/mixed" "$CC" -O2 -Iinclude tests/agent/mixed.c || fail "mixed does not build"
 	agent_hits m "$T/mixed"
 	expect 0 probe-enable --json -s $S -p $m 'mixed:*'
 	want "backend of each point" '[["mixed:older","kernel",true],["mixed:ours","agent",true]]' \
@@ -163,7 +163,7 @@ target_end
 # ---- a library that is loaded later ----
 
 agent_build life
-$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "not a library"
+build_once "$T/library.so" $CC -O2 -shared -fPIC -Iinclude tests/agent/library.c || fail "not a library"
 target "$T/life"
 expect 0 probe-enable -b agent -s $S -p $pid -f "$T/library.so" lib:hit
 want_like "pending" "pending  lib:hit*" "$out"

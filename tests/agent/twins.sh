@@ -6,8 +6,8 @@
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
 need jq
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude -o "$T/twins" tests/agent/twins.c || fail "cannot build"
-say() { echo "$1" >&"$to"; read -t 60 -r said <&"$from" || fail "no reply to \"$1\": a process has died"; }
+build_once "$T/twins" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude tests/agent/twins.c || fail "cannot build"
+say() { echo "$1" >&"$to"; read -t $patience -r said <&"$from" || fail "no reply to \"$1\": a process has died"; }
 at_end 'probe-disable -q -s "$S" 2>/dev/null'
 
 # begin: starts the program, arms it, and disarms it

@@ -65,7 +65,7 @@ end "one that was not named"
 
 # ---- a controller that is killed ----
 if [ -z "${SAN-}" ]; then
-	$CC -O2 -D_GNU_SOURCE -shared -fPIC -o "$T/mortal.so" tests/agent/mortal.c || fail "cannot build mortal"
+	build_once "$T/mortal.so" $CC -O2 -D_GNU_SOURCE -shared -fPIC tests/agent/mortal.c || fail "cannot build mortal"
 	mortal() { timeout 60 env MORTAL_STEP=$1 MORTAL_COUNT="$T/steps" LD_PRELOAD="$T/mortal.so" "${@:2}"; }
 	begin spin
 	mortal 0 probe-enable -q -b agent -s $S -p $pid app:beat >/dev/null 2>&1

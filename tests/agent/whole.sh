@@ -41,7 +41,7 @@ run() { # HOW PRELOAD
 stop() {
 	exec {to}>&-
 	eval "exec ${TARGET[1]}>&-"
-	read -t 60 -r said <&"$from" || fail "the program does not reply"
+	read -t $patience -r said <&"$from" || fail "the program does not reply"
 	wait $pid
 	exec {from}<&-
 }

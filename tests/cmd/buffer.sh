@@ -46,14 +46,14 @@ for size in 256K:10922 64K:2730 100000:5461 1M:20000; do
 done
 
 # By default the first four threads have 4 MiB, and the others 256 KiB.
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude -o "$T/sampled" tests/cmd/sampled.c || fail "sampled.c does not build"
+build_once "$T/sampled" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude tests/cmd/sampled.c || fail "sampled.c does not build"
 coproc TARGET { exec env LD_PRELOAD="$B/lib/libprobepoint-agent.so" "$T/sampled"; }
 many=$TARGET_PID
 exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
 runs "$many" "$T/sampled"
 expect 0 probe-enable -q -s "$S" -b agent --record -p "$many" sampled:hit
 echo "6 200000" >&"$to"
-read -t 100 -r _ <&"$from" || fail "no reply"
+read -t $patience -r _ <&"$from" || fail "no reply"
 want "recorded and lost by 6 threads with the default" "[$((4 * 174762 + 2 * 10922)),$((1200000 - 4 * 174762 - 2 * 10922))]" "$(counts)"
 expect 1 probe-enable -s "$S" -b agent --buffer 256K -p "$many" 'sampled:*'
 want_like "a size, after the default" "*session '$S' has buffers of the default size, which applies to the whole session*" "$out"

@@ -6,7 +6,7 @@
 . tests/cmd/lib.sh
 need_kernel
 build_target
-"$CC" -O1 tests/trace/again.c -o "$T/again" || fail "the helper does not build"
+build_once "$T/again" "$CC" -O1 tests/trace/again.c || fail "the helper does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 states() { probe-stat --json -s "$S" | jq -c '[.probes[] | [.hits, .state, .file_state]] | sort'; }
 listed() { probe-list --json --sessions | jq -c ".sessions[] | select(.session == \"$S\") | [.state, .dead, .replaced]"; }

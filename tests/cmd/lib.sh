@@ -3,8 +3,8 @@
 
 build_target() {
 	[ -f "$B/lib/probepoint.so" ] || skip "needs the plugin"
-	"${PLUGIN_CC:-gcc}" -std=gnu17 -O1 -g -no-pie -Iinclude -fplugin="$B/lib/probepoint.so" \
-		-fplugin-arg-probepoint-functions=say tests/cmd/target.c -o "$T/target" || fail "the target does not build"
+	build_once "$T/target" "${PLUGIN_CC:-gcc}" -std=gnu17 -O1 -g -no-pie -Iinclude -fplugin="$B/lib/probepoint.so" \
+		-fplugin-arg-probepoint-functions=say tests/cmd/target.c || fail "the target does not build"
 }
 
 # one_note SIZE PROVIDER NAME OPERANDS: prints the assembly source of a program with one probe, made of these strings.
@@ -59,7 +59,7 @@ mask_columns() {
 tell() {
 	local answer
 	echo "$2" >&"${target_in[$1]}"
-	IFS= read -r -t $((slow > 1 ? 600 : 60)) -u "${target_out[$1]}" answer || fail "target $1 has ended at \"$2\""
+	IFS= read -r -t $patience -u "${target_out[$1]}" answer || fail "target $1 has ended at \"$2\""
 	[ "$answer" = ok ] || fail "target $1 answers \"$2\" with \"$answer\""
 }
 stop() {

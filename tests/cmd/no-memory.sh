@@ -7,8 +7,8 @@
 need_kernel
 [ -z "$SAN" ] || skip "the sanitizers have allocators of their own"
 build_hits
-"$CC" -O1 -Iinclude -o "$T/patched" tests/kernel/patched.c || fail "tests/kernel/patched.c does not build"
-"$CC" -O1 -shared -fPIC -o "$T/no-memory.so" tests/cmd/no-memory.c || fail "tests/cmd/no-memory.c does not build"
+build_once "$T/patched" "$CC" -O1 -Iinclude tests/kernel/patched.c || fail "tests/kernel/patched.c does not build"
+build_once "$T/no-memory.so" "$CC" -O1 -shared -fPIC tests/cmd/no-memory.c || fail "tests/cmd/no-memory.c does not build"
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
 
 preloaded() { LD_PRELOAD="$T/no-memory.so" "$@" >"$T/stdout" 2>"$T/stderr"; }

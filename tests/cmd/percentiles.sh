@@ -5,13 +5,13 @@
 need jq
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude -o "$T/sampled" tests/cmd/sampled.c || fail "sampled.c does not build"
+build_once "$T/sampled" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude tests/cmd/sampled.c || fail "sampled.c does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/sampled"; }
 pid=$TARGET_PID
 exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
 runs "$pid" "$T/sampled"
-say() { echo "$1" >&"$to"; read -t 100 -r ns <&"$from" || fail "no reply to \"$1\""; }
+say() { echo "$1" >&"$to"; read -t $patience -r ns <&"$from" || fail "no reply to \"$1\""; }
 
 expect 0 probe-enable -q -b agent -s $S -p "$pid" --agg 'count(), pct(arg0)' sampled:hit
 expect 0 probe-enable -q -b agent -s $S -p "$pid" sampled:twice

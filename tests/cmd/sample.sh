@@ -4,7 +4,7 @@
 # backends.
 . tests/lib.sh
 need jq taskset
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude -o "$T/sampled" tests/cmd/sampled.c || fail "sampled.c does not build"
+build_once "$T/sampled" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude tests/cmd/sampled.c || fail "sampled.c does not build"
 AGENT=$B/lib/libprobepoint-agent.so
 at_end "probe-disable -q -s $S 2>/dev/null"
 
@@ -15,7 +15,7 @@ start() {
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
 	runs "$pid" "$T/sampled"
 }
-say() { echo "$1" >&"$to"; read -t 100 -r ns <&"$from" || fail "no reply to \"$1\""; }
+say() { echo "$1" >&"$to"; read -t $patience -r ns <&"$from" || fail "no reply to \"$1\""; }
 counts() { probe-stat --json -s $S | jq -r ".probes[] | select(.probe == \"sampled:$1\") | \"\(.hits) \(.filtered) \(.unsampled) \(.idle + .recorded + .lost)\""; }
 
 backend() {

@@ -8,15 +8,15 @@
 need jq python3
 AGENT=$B/lib/libprobepoint-agent.so
 build() {
-	$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -g -O2 -fno-omit-frame-pointer -fno-optimize-sibling-calls -pthread -Iinclude "$@" ||
+	build_once "$1" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -g -O2 -fno-omit-frame-pointer -fno-optimize-sibling-calls -pthread -Iinclude "${@:2}" ||
 		fail "cannot build $*"
 }
-build -o "$T/pie" tests/cmd/stacker.c
-build -no-pie -o "$T/fixed" tests/cmd/stacker.c
-build -static -o "$T/static" tests/cmd/stacker.c 2>/dev/null # dlopen() in a static program makes the linker warn
+build "$T/pie" tests/cmd/stacker.c
+build "$T/fixed" -no-pie tests/cmd/stacker.c
+build "$T/static" -static tests/cmd/stacker.c 2>/dev/null # dlopen() in a static program makes the linker warn
 for name in one two; do
 	echo "void call_$name(void (*f)(void)) { f(); __asm__ volatile(\"\"); }" >"$T/$name.c"
-	build -shared -fPIC -o "$T/$name.so" "$T/$name.c"
+	build "$T/$name.so" -shared -fPIC "$T/$name.c"
 done
 seed=${SEED:-$SRANDOM}
 echo "SEED=$seed"
@@ -34,7 +34,7 @@ run() {
 	runs "$pid" "$1"
 	[ "$backend" = kernel ] || wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
 }
-say() { echo "$1" >&"$to"; read -t 100 -r line <&"$from" || fail "no reply to \"$1\""; }
+say() { echo "$1" >&"$to"; read -t $patience -r line <&"$from" || fail "no reply to \"$1\""; }
 arm() { expect 0 probe-enable -q -b "$backend" -s "$S" -p "$pid" --children "$@" stacker:hit; }
 # check [LOST]: the folded stacks are those of the log
 check() {

@@ -11,7 +11,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 
 converse "$T/bits32"
 
-for multi in yes no; do
+for multi in $link_ways; do
 	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1
 	expect 0 probe-enable -q --json --record -s $S -p $pid --string arg1 'app:*'
 	want "verified" true "$(json 'all(.armed[]; .verified)' <<<"$out")"

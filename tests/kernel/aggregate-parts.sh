@@ -5,7 +5,7 @@
 . tests/plugin/lib.sh
 . tests/kernel/lib.sh
 need_kernel
-build_aggregate -o "$T/program" -ldl
+build_aggregate "$T/program" -ldl
 mkdir "$T/log"
 [ "${PROBEPOINT_LONG-}" ] && keys=3000000 || keys=$((40000 / slow))
 at_end "probe-disable -q -s $S 2>/dev/null"

@@ -6,8 +6,8 @@
 . tests/kernel/lib.sh
 need_kernel
 need python3
-build_aggregate -o "$T/program" -ldl
-build_aggregate -DLIBRARY -shared -fPIC -o "$T/library"
+build_aggregate "$T/program" -ldl
+build_aggregate "$T/library" -DLIBRARY -shared -fPIC
 mkdir "$T/log"
 seed=${SEED:-$RANDOM$RANDOM}
 echo "SEED=$seed"

@@ -8,7 +8,7 @@ need jq
 
 all=-all,+bpf,+perfmon
 caps() { setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=$all --ambient-caps=$all --bounding-set=$all "$@"; }
-"$CC" -Iinclude -O2 -o "$T/forks" tests/kernel/forks.c || fail "does not compile"
+build_once "$T/forks" "$CC" -Iinclude -O2 tests/kernel/forks.c || fail "does not compile"
 for_others
 PATH=$T/product/bin:$PATH
 at_end "caps probe-disable -q -s $S 2>/dev/null; rmdir /sys/fs/bpf/probepoint-65534 2>/dev/null"

@@ -6,16 +6,16 @@
 . tests/kernel/lib.sh
 need_kernel
 build_hits
-"$CXX" -O2 -g -pthread tests/kernel/returns.cc -o "$T/returns" || fail "returns.cc does not build"
+build_once "$T/returns" "$CXX" -O2 -g -pthread tests/kernel/returns.cc || fail "returns.cc does not build"
 
 seed=${PROBEPOINT_SEED:-$((SRANDOM % 32768))}
 RANDOM=$seed
 echo "PROBEPOINT_SEED=$seed"
 [ "${PROBEPOINT_LONG-}" ] && seconds=60 || seconds=5
 
-"$CC" -O2 tests/kernel/links.c -o "$T/links" || fail "links.c does not build"
+build_once "$T/links" "$CC" -O2 tests/kernel/links.c || fail "links.c does not build"
 expect 0 probe-enable -q -s $S-1 -f "$T/hits" k:one
-if [ "$(printf '6.6\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.6 ]; then
+if multi_links; then
 	want "links that tests/kernel/links.c counts" 1 "$("$T/links" "$T")"
 else
 	part_skipped "links that are left: before Linux 6.6 the kernel does not report the file of a link"

@@ -10,7 +10,7 @@ seed=${SEED:-$RANDOM}
 echo "seed $seed"
 
 # Addresses are those of the file.
-"$CC" -O2 -no-pie -fcf-protection tests/kernel/entries.c -o "$T/entries" || skip "the compiler has no -fcf-protection"
+build_once "$T/entries" "$CC" -O2 -no-pie -fcf-protection tests/kernel/entries.c || skip "the compiler has no -fcf-protection"
 mkfifo "$T/in" "$T/out"
 "$T/entries" <"$T/in" >"$T/out" &
 pid=$!
@@ -39,7 +39,7 @@ declare -A truth
 go() {
 	local line key value
 	echo "$((seed++)) $1" >&$in
-	read -r -t 60 line <&$reply || fail "the target has ended"
+	read -r -t $patience line <&$reply || fail "the target has ended"
 	truth=()
 	# shellcheck disable=SC2086 # a line of words
 	set -- $line

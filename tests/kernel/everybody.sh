@@ -6,7 +6,7 @@
 . tests/kernel/lib.sh
 need_kernel
 build_hits
-"$CC" -O2 -Iinclude -pthread tests/kernel/load.c -o "$T/load" || fail "load.c does not build"
+build_once "$T/load" "$CC" -O2 -Iinclude -pthread tests/kernel/load.c || fail "load.c does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
 start a

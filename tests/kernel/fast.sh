@@ -12,7 +12,7 @@ cat >"$T/uprobe.c" <<'C'
 #include <unistd.h>
 int main(void) { return printf("%d\n", syscall(336) < 0 ? errno : 0) < 0; }
 C
-"$CC" -w -o "$T/uprobe" "$T/uprobe.c" || fail "does not compile"
+build_once "$T/uprobe" "$CC" -w "$T/uprobe.c" || fail "does not compile"
 fast_kernel=false
 [ "$("$T/uprobe")" = 71 ] && fast_kernel=true # EPROTO
 
@@ -160,7 +160,7 @@ int main(void)
 	return 0;
 }
 C
-"$CC" -w -Iinclude -pthread -o "$T/dispatch" "$T/dispatch.c" || fail "does not compile"
+build_once "$T/dispatch" "$CC" -w -Iinclude -pthread "$T/dispatch.c" || fail "does not compile"
 "$T/dispatch" >"$T/said" &
 dispatch=$!
 wait_for 20 grep -q ready "$T/said"

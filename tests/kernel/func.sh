@@ -5,7 +5,7 @@
 need_root
 need jq nm objdump strip
 
-"$CC" -O2 -o "$T/functions" tests/kernel/functions.c || fail "does not compile"
+build_once "$T/functions" "$CC" -O2 tests/kernel/functions.c || fail "does not compile"
 mkfifo "$T/go"
 "$T/functions" <"$T/go" >"$T/out" &
 pid=$!
@@ -54,7 +54,7 @@ long syscall(long number, ...)
 	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 C
-$CC -shared -fPIC -o "$T/uprobe.so" "$T/uprobe.c" || fail "uprobe.so"
+build_once "$T/uprobe.so" $CC -shared -fPIC "$T/uprobe.c" || fail "uprobe.so"
 export LD_PRELOAD="$T/uprobe.so" ASAN_OPTIONS=verify_asan_link_order=0
 refused begins_with_nop5 '5-byte nop'
 refused begins_with_int3 'is a trap already'
@@ -105,7 +105,7 @@ mkfifo "$T/in" "$T/answer"
 "$T/names" <"$T/in" >"$T/answer" &
 pid=$!
 exec {in}>"$T/in" {reply}<"$T/answer"
-ask() { echo x >&$in; read -r -t 60 answer <&$reply || fail "the target is gone"; want "the target's result" 125 "$answer"; }
+ask() { echo x >&$in; read -r -t $patience answer <&$reply || fail "the target is gone"; want "the target's result" 125 "$answer"; }
 ask
 # a variable of that name in a library does not matter
 expect 0 probe-enable -s "$S" -p "$pid" func:everywhere

@@ -5,7 +5,7 @@
 need_root
 need gdb jq
 
-"$CC" -Iinclude -O2 -g -o "$T/forks" tests/kernel/forks.c || fail "does not compile"
+build_once "$T/forks" "$CC" -Iinclude -O2 -g tests/kernel/forks.c || fail "does not compile"
 at_end "probe-disable -q -s $S 2>/dev/null"
 mkfifo "$T/go" "$T/gdb"
 

@@ -5,7 +5,7 @@
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
-"${PLUGIN_CC:-gcc}" -O2 -fno-toplevel-reorder -Iinclude tests/kernel/huge.c -Wl,-z,max-page-size=0x200000 -o "$T/huge" || fail "does not build"
+build_once "$T/huge" "${PLUGIN_CC:-gcc}" -O2 -fno-toplevel-reorder -Iinclude tests/kernel/huge.c -Wl,-z,max-page-size=0x200000 || fail "does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 # Most kernels put only files of tmpfs into huge pages.
 mkdir "$T/tmpfs"
@@ -14,7 +14,7 @@ cp "$T/huge" "$T/tmpfs/"
 
 start a "$T/tmpfs/huge"
 send a collapse
-if IFS= read -r -t 60 -u "${hits_out[a]}" answer && [ "$answer" = ok ] &&
+if IFS= read -r -t $patience -u "${hits_out[a]}" answer && [ "$answer" = ok ] &&
 	awk -v file="$T/tmpfs/huge" '$6 == file { ours = 1; next } /^[0-9a-f]+-/ { ours = 0 }
 		ours && $1 ~ "^(File|Shmem)PmdMapped:" && $2 > 0 { found = 1 } END { exit !found }' "/proc/$a/smaps"; then
 	expect 0 probe-enable -q --json -b kernel -s "$S" -p "$a" app:hit

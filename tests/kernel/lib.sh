@@ -7,14 +7,21 @@ need_kernel() {
 	[ -d /sys/bus/event_source/devices/uprobe ] || skip "this kernel has no uprobes"
 }
 
+# multi_links: succeeds if sites are armed by uprobe-multi links. Before Linux 6.6, and with PROBEPOINT_NO_UPROBE_MULTI=1, each has
+# a perf uprobe.
+multi_links() { [ -z "${PROBEPOINT_NO_UPROBE_MULTI-}" ] && [ "$(printf '6.6\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.6 ]; }
+link_ways=$(multi_links && echo yes no || echo no)
+
 build_hits() {
-	"$CC" -O2 -g -Iinclude -pthread tests/kernel/hits.c -o "${1:-$T/hits}" || fail "tests/kernel/hits.c does not build"
+	build_once "${1:-$T/hits}" "$CC" -O2 -g -Iinclude -pthread tests/kernel/hits.c || fail "tests/kernel/hits.c does not build"
 }
 
-# build_aggregate ARG...: compiles tests/kernel/aggregate.c with the plugin (. tests/plugin/lib.sh).
+# build_aggregate FILE ARG...: compiles tests/kernel/aggregate.c with the plugin (. tests/plugin/lib.sh).
 build_aggregate() {
+	local file=$1
+	shift
 	probed "hit,keyed,twice" provider=agg
-	compile $GCC -w -O2 "${with[@]}" -pthread tests/kernel/aggregate.c "$@" || fail "aggregate.c does not build"
+	build_once "$file" compile $GCC -w -O2 "${with[@]}" -pthread tests/kernel/aggregate.c "$@" || fail "aggregate.c does not build"
 }
 
 # start NAME [COMMAND...]: starts tests/kernel/hits.c and sets $NAME to its pid. `tell NAME LINE` sends it a command and
@@ -34,7 +41,7 @@ start() {
 }
 send() { echo "$2" >&"${hits_in[$1]}"; }
 receive() {
-	IFS= read -r -t 300 -u "${hits_out[$1]}" answer || fail "$1 has ended"
+	IFS= read -r -t $patience -u "${hits_out[$1]}" answer || fail "$1 has ended"
 	case $answer in ok*) answer=${answer#ok}; answer=${answer# } ;; *) fail "$1 answers \"$answer\"" ;; esac
 }
 tell() { send "$1" "$2"; receive "$1"; }
@@ -53,7 +60,7 @@ converse() {
 	exec {in}>"$T/in" {reply}<"$T/out"
 	runs $pid "$1"
 }
-ask() { echo "$1" >&$in; read -r -t 60 answer <&$reply || fail "the target has ended"; }
+ask() { echo "$1" >&$in; read -r -t $patience answer <&$reply || fail "the target has ended"; }
 
 # sites PID [FILE]: the address and first byte of each site in a process (FILE: tests/kernel/hits.c)
 sites() {

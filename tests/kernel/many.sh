@@ -14,15 +14,15 @@ start_sites() { # NAME ROUNDS; its process is in $pid
 	mkfifo "$T/in" "$T/out"
 	"$T/$1" "$2" <"$T/in" >"$T/out" &
 	exec 8>"$T/in" 9<"$T/out"
-	read -r -t 60 _ pid <&9 || fail "$1 does not start"
+	read -r -t $patience _ pid <&9 || fail "$1 does not start"
 }
-pass_sites() { echo >&8; read -r -t 300 -u 9 answer || fail "the target has ended"; }
+pass_sites() { echo >&8; read -r -t $patience -u 9 answer || fail "the target has ended"; }
 end_sites() { echo >&8; wait "$pid"; exec 8>&- 9<&-; }
 
 # ---- each site is read by its own operands ----
 
 build_sites three 300 1
-for multi in yes no; do
+for multi in $link_ways; do
 	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1
 	start_sites three 2
 	expect 0 probe-enable -q --json --record -s $S -p $pid gen:p0
@@ -47,7 +47,7 @@ done
 
 # ---- many sites of 1,000 probes ----
 
-n=10000
+n=$((slow > 1 ? 1000 : 10000))
 [ -z "${PROBEPOINT_LONG-}" ] || n=50000
 each=$((n / 1000))       # sites of a probe
 left=$((n - 111 * each)) # when p5, p50 to p59 and p500 to p599 have gone

@@ -6,7 +6,7 @@
 need_kernel
 [ "$(uname -m)" = x86_64 ] || skip "tests/kernel/patched.c has code for x86-64"
 
-"$CC" -O1 -Iinclude -o "$T/patched" tests/kernel/patched.c || fail "does not compile"
+build_once "$T/patched" "$CC" -O1 -Iinclude tests/kernel/patched.c || fail "does not compile"
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
 file_bytes='554889e548 90662e0f1f840000000000'
 
@@ -23,7 +23,7 @@ begin() {
 	runs "${!name}" "$T/patched"
 	to "$name" bytes
 }
-to() { echo "$2" >&"${ins[$1]}"; IFS= read -r -t 60 -u "${replies[$1]}" answer || fail "$1 has ended after '$2'"; }
+to() { echo "$2" >&"${ins[$1]}"; IFS= read -r -t $patience -u "${replies[$1]}" answer || fail "$1 has ended after '$2'"; }
 says() { to "$1" "$2"; want "$1: $2" "$3" "$answer"; }
 # shellcheck disable=SC1083,SC2093 # {NAME[INDEX]} names a descriptor, and exec has no command
 end() { exec {ins[$1]}>&- {replies[$1]}<&-; wait "${!1}" || fail "$1 ended with $?"; }

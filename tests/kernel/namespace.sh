@@ -7,7 +7,7 @@
 need_kernel
 need unshare pgrep setsid
 
-"$CC" -O2 -Iinclude -pthread -Wall tests/kernel/pids.c -o "$T/pids" || fail "does not compile"
+build_once "$T/pids" "$CC" -O2 -Iinclude -pthread -Wall tests/kernel/pids.c || fail "does not compile"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
 cat >"$T/inside.sh" <<'I'
@@ -23,7 +23,7 @@ setsid "$T/pids" "$T/log" <"$T/in" >"$T/out" & # a process group of this namespa
 pid=$!
 exec {in}>"$T/in" {reply}<"$T/out"
 runs $pid "$T/pids"
-go() { echo "$1" >&$in; read -r -t 60 answer <&$reply || fail "the target has ended"; }
+go() { echo "$1" >&$in; read -r -t $patience answer <&$reply || fail "the target has ended"; }
 logged() { grep -c "$1" "$T/log"; }
 hits() { probe-stat --json -s "$S" | jq '[.probes[].hits] | add // 0'; }
 
@@ -67,7 +67,7 @@ exec {in2}>"$T/in2" {reply2}<"$T/out2"
 wait_for 20 eval 'below=$(pgrep -P $! -f "$T/pids") && [ "$below" ]'
 expect 0 probe-enable -s "$S" -p "$below" p:hit
 echo "2 3 0" >&$in2
-read -r -t 60 <&$reply2
+read -r -t $patience <&$reply2
 want "hits below this namespace" "$(grep -c . "$T/log2")" "$(hits)"
 exec {in2}>&- {reply2}<&-
 expect 0 probe-disable -s "$S"

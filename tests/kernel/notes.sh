@@ -8,7 +8,7 @@ need_kernel
 [ "$(uname -m)" = x86_64 ] || skip "tests/kernel/notes.S has code for x86-64"
 need strip
 
-"$CC" -O1 -o "$T/notes" tests/kernel/notes.c tests/kernel/notes.S || fail "does not compile"
+build_once "$T/notes" "$CC" -O1 tests/kernel/notes.c tests/kernel/notes.S || fail "does not compile"
 strip -o "$T/stripped" "$T/notes"
 at_end "probe-disable -q -s $S 2>/dev/null"
 reason() { json ".refused[] | select(.probe == \"bad:$1\") | .reason" <<<"$out"; }

@@ -183,7 +183,7 @@ stop b
 expect 1 probe-enable -s $S -p $end k:one
 want_like "a process that has ended" "*$end*" "$out"
 gone $S
-for ((i = 0; i < 20; i++)); do
+for ((i = 0; i < (slow > 1 ? 4 : 20); i++)); do
 	start b
 	probe-enable -q -s $S -p $b 'k:*' 2>"$T/said" &
 	pid=$!

@@ -33,6 +33,7 @@ want "hits counted once" 10 "$(count $S k:one)"
 want "probe-list by both names" "[\"$S\"] [\"$S\"]" "$(for f in "$above" "$below"; do
 	probe-list --json "$f" | jq -c '.probes[] | select(.name == "one") | .sites[0].armed'
 done | xargs -d '\n')"
+multi_links || { part_skipped "after copy-up: before Linux 6.6 the kernel does not report the file of a uprobe, so the new file is refused"; exit 0; }
 # after copy-up: another file with the same name, inode number and device
 touch "$above"
 tell a "run 1 1"

@@ -77,7 +77,7 @@ int main()
 	return 0;
 }
 E2
-$GXX -O2 -g -w "${with[@]}" -fplugin-arg-probepoint-functions=*take,*add -o "$T/kinds" "$T/kinds.cc" || fail "kinds.cc does not compile"
+build_once "$T/kinds" $GXX -O2 -g -w "${with[@]}" -fplugin-arg-probepoint-functions=*take,*add "$T/kinds.cc" || fail "kinds.cc does not compile"
 shown() { # BACKEND ARGUMENTS... : the values of each record
 	expect 0 probe-trace -q --json -b "$@" -- "$T/kinds"
 	out=$(jq -c '[.args[]]' <<<"$out")
@@ -161,7 +161,7 @@ int main(void)
 }
 E2
 sed 's/i < 3/1/' "$T/deep.c" >"$T/endless.c"
-$GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-functions=down -o "$T/deep" "$T/deep.c" || fail "deep.c"
+build_once "$T/deep" $GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-functions=down "$T/deep.c" || fail "deep.c"
 for b in kernel agent; do
 	for p in t:down__return 'func:down%return'; do
 		[ "$b$p" != 'agentfunc:down%return' ] || continue
@@ -173,7 +173,7 @@ done
 
 # ---- a program that hits all the time: the trace ends ----
 
-$GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-functions=down -o "$T/endless" "$T/endless.c" ||
+build_once "$T/endless" $GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-functions=down "$T/endless.c" ||
 	fail "endless.c"
 "$T/endless" &
 endless=$!

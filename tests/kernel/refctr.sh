@@ -5,13 +5,13 @@
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
-"$CC" -O2 -no-pie tests/kernel/refctr.c tests/kernel/refctr.S -o "$T/refctr" || fail "does not build"
+build_once "$T/refctr" "$CC" -O2 -no-pie tests/kernel/refctr.c tests/kernel/refctr.S || fail "does not build"
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
 
 start p "$T/refctr"
 refused() { jq -c '[.refused[] | [.probe, .reason]]' <<<"$out"; }
 armed() { jq -c '[.armed[].probe] | sort' <<<"$out"; }
-for multi in yes no; do
+for multi in $link_ways; do
 	reason='it is at the same offset as r:a and has another semaphore, but the kernel accepts only one; arm one of the two'
 	later='the kernel rejects the offset: a point with another semaphore is armed there, or the offset is past the end of the file'
 	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1

@@ -6,7 +6,7 @@
 . tests/kernel/lib.sh
 need_kernel
 
-"$CXX" -O2 -g -pthread -Wall tests/kernel/returns.cc -o "$T/returns" || fail "does not compile"
+build_once "$T/returns" "$CXX" -O2 -g -pthread -Wall tests/kernel/returns.cc || fail "does not compile"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
 # frames_of PROBE: prints how many nested calls of it are seen, at most 200. Linux 7.2 allocates less task storage, as $out says.

@@ -5,7 +5,7 @@
 need_root
 need jq
 
-"$CC" -Iinclude -O2 -o "$T/forks" tests/kernel/forks.c || fail "does not compile"
+build_once "$T/forks" "$CC" -Iinclude -O2 tests/kernel/forks.c || fail "does not compile"
 mkfifo "$T/go-a" "$T/go-b"
 at_end "probe-disable -q -s $S 2>/dev/null"
 

@@ -80,8 +80,10 @@ int main(int argc, char **argv)
 	return argc + !argv + !lib < 0;
 }
 C
-"$CC" -O1 -Iinclude "$T/lib.c" "$T/one.c" -o "$T/one" && "$CC" -O1 -Iinclude -fPIC -shared "$T/lib.c" -o "$T/libbss.so" &&
-	"$CC" -O1 -DLOADS "$T/one.c" -o "$T/loads" && "$CC" -O1 -fno-pie -no-pie -DLYING -Iinclude "$T/lib.c" "$T/one.c" -o "$T/lying" ||
+build_once "$T/one" "$CC" -O1 -Iinclude "$T/lib.c" "$T/one.c" &&
+	build_once "$T/libbss.so" "$CC" -O1 -Iinclude -fPIC -shared "$T/lib.c" &&
+	build_once "$T/loads" "$CC" -O1 -DLOADS "$T/one.c" &&
+	build_once "$T/lying" "$CC" -O1 -fno-pie -no-pie -DLYING -Iinclude "$T/lib.c" "$T/one.c" ||
 	fail "does not build"
 bye() { exec {in}>&- {reply}<&-; wait $pid || fail "the target ended with $?"; rm -f "$T/in" "$T/out"; }
 says() { ask "$1"; want "$2" "$3" "$answer"; }

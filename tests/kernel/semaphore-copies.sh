@@ -61,7 +61,7 @@ int main(void)
 	return 0;
 }
 C
-"$CC" -O1 -Iinclude -fPIC -shared "$T/lib.c" -o "$T/libcopies.so" && "$CC" -O1 "$T/three.c" -o "$T/three" || fail "does not build"
+build_once "$T/libcopies.so" "$CC" -O1 -Iinclude -fPIC -shared "$T/lib.c" && build_once "$T/three" "$CC" -O1 "$T/three.c" || fail "does not build"
 
 # ---- three copies ----
 

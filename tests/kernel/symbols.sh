@@ -10,7 +10,7 @@ cat >"$T/other.c" <<'C'
 static __attribute__((noinline, noclone)) long local_one(long a) { __asm__ volatile(""); return a + 2; }
 long other_file(long a) { return local_one(a) * 2; }
 C
-"$CC" -O2 -c "$T/other.c" -o "$T/other.o" && "$CXX" -O2 -g -Wl,--build-id tests/kernel/names.cc "$T/other.o" -o "$T/names" ||
+build_once "$T/other.o" "$CC" -O2 -c "$T/other.c" && build_once "$T/names" "$CXX" -O2 -g -Wl,--build-id tests/kernel/names.cc "$T/other.o" ||
 	fail "does not compile"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
@@ -22,7 +22,7 @@ run() {
 	rm "$T/in" "$T/out"
 	runs $pid "$1"
 }
-call() { echo -n x >&$in; read -r -t 60 <&$reply || fail "the target has ended"; }
+call() { echo -n x >&$in; read -r -t $patience <&$reply || fail "the target has ended"; }
 quit() { exec {in}>&- {reply}<&-; wait "$pid" || fail "the target died: $?"; }
 # counts PATTERN HITS: arms the pattern, has the functions called once, and compares the hits
 counts() {

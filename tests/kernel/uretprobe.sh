@@ -5,7 +5,7 @@
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
-"$CC" -O2 -g -pthread tests/kernel/uretprobe.c -o "$T/calls" || fail "does not compile"
+build_once "$T/calls" "$CC" -O2 -g -pthread tests/kernel/uretprobe.c || fail "does not compile"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
 # counts WHAT: compares the counts of f's calls with the program's, which $answer has.

@@ -7,7 +7,7 @@
 need_kernel
 build_target
 AGENT=$B/lib/libprobepoint-agent.so
-"$CC" -O1 -shared -fPIC tests/trace/fail.c -o "$T/fail.so" || fail "fail.so does not build"
+build_once "$T/fail.so" "$CC" -O1 -shared -fPIC tests/trace/fail.c || fail "fail.so does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 said() { sed -n "s/.*[: ]\([0-9]*\) $1.*/\1/p" "$T/err"; }
 stat_of() { probe-stat --json -s "$S" | jq "[.probes[].$1] | add"; }

@@ -5,7 +5,7 @@
 . tests/cmd/lib.sh
 need_kernel
 build_target
-"$CC" -O1 -shared -fPIC tests/trace/step.c -o "$T/step.so" || fail "step.so does not build"
+build_once "$T/step.so" "$CC" -O1 -shared -fPIC tests/trace/step.c || fail "step.so does not build"
 export STEP=$T/step
 AGENT=$B/lib/libprobepoint-agent.so
 seconds() { awk -F'[:. ]' '{ print $1 * 3600 + $2 * 60 + $3 }' "$1"; }

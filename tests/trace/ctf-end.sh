@@ -29,7 +29,7 @@ mkfifo "$T/in" "$T/out"
 # step N: lets the target hit N times. Sets $hits to all its hits, by its own count.
 step() {
 	echo "$1" >&"$in"
-	IFS= read -r -t 60 -u "$out_fd" hits || fail "the target has ended"
+	IFS= read -r -t $patience -u "$out_fd" hits || fail "the target has ended"
 }
 target_start() {
 	LD_PRELOAD=$B/lib/libprobepoint-agent.so "$T/step" <"$T/in" >"$T/out" &

@@ -4,7 +4,7 @@
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
-"$CC" -O1 tests/trace/calls.c -o "$T/calls" || fail "no target"
+build_once "$T/calls" "$CC" -O1 tests/trace/calls.c || fail "no target"
 
 # least PROBE ARGUMENT...: the duration of the fastest call. The others are disturbed by what else runs here.
 least() {

@@ -2,7 +2,7 @@
 # For tests of flight recorders, after tests/lib.sh: tests/trace/recorder.c, and checks of its records against its log.
 
 need jq
-"$CC" -O2 -g -Iinclude -pthread tests/trace/recorder.c -o "$T/recorder" || fail "recorder.c does not build"
+build_once "$T/recorder" "$CC" -O2 -g -Iinclude -pthread tests/trace/recorder.c || fail "recorder.c does not build"
 
 # begin THREADS [COMMAND...]: starts the program, under COMMAND, and sets $pid. say LINE: waits for the reply, in $said.
 begin() {
@@ -11,12 +11,12 @@ begin() {
 	"${@:2}" "$T/recorder" "$T/log" "$1" <"$T/in" >"$T/out" &
 	pid=$!
 	exec {in}>"$T/in" {from}<"$T/out"
-	read -r -t 60 -u "$from" said
+	read -r -t $patience -u "$from" said
 	want "the program begins" ready "$said"
 }
 say() {
 	echo "$1" >&"$in"
-	read -r -t 300 -u "$from" said || fail "the program does not reply to '$1'"
+	read -r -t $patience -u "$from" said || fail "the program does not reply to '$1'"
 }
 finish() {
 	echo end >&"$in"

@@ -6,7 +6,7 @@
 . tests/cmd/lib.sh
 need_kernel
 need jq
-"$CC" -O1 -Iinclude -pthread tests/trace/order.c -o "$T/order" || fail "the target does not build"
+build_once "$T/order" "$CC" -O1 -Iinclude -pthread tests/trace/order.c || fail "the target does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 # begin NAME [PREFIX...]: starts a target with the pid $NAME
 begin() {
@@ -19,7 +19,7 @@ begin() {
 	printf -v "${name}_in" %d "$fd"
 	exec {fd}<"$T/$name.out"
 	printf -v "${name}_out" %d "$fd"
-	read -r -t 60 -u "$fd" line || fail "the target does not start"
+	read -r -t $patience -u "$fd" line || fail "the target does not start"
 }
 begin traps
 begin jumps env LD_PRELOAD="$B/lib/libprobepoint-agent.so"
@@ -31,7 +31,7 @@ tracing "$T/json" --json -s "$S"
 for round in 1 2 3; do
 	echo $n >&"$traps_in"
 	echo $n >&"$jumps_in"
-	read -r -t 60 -u "$traps_out" line && read -r -t 60 -u "$jumps_out" line || fail "a target has ended"
+	read -r -t $patience -u "$traps_out" line && read -r -t $patience -u "$jumps_out" line || fail "a target has ended"
 done
 wait_for 20 sh -c "[ \$(wc -l <'$T/json') = $((2 * 3 * 4 * n)) ]"
 kill -INT $tracer
@@ -55,7 +55,7 @@ for delay in 0 300ms; do
 	kill -INT $tracer
 	wait $tracer
 	want "records with --delay=$delay" 4 "$(wc -l <"$T/one")"
-	read -r -t 60 -u "$jumps_out" line || fail "the target has ended"
+	read -r -t $patience -u "$jumps_out" line || fail "the target has ended"
 	[ $delay = 0 ] || [ $us -gt 250000 ] || fail "with --delay=$delay the record came after $us us"
 done
 for bad in -1 x 2m ''; do

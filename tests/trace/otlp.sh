@@ -59,7 +59,7 @@ want "severity of a loss" 13 "$(values "$T/lost" .severity | tail -n 1)"
 stop target
 
 # ---- spans: one for each call that returned, by the program's log; none for calls that longjmp(3) left
-"$CC" -D_GNU_SOURCE -O1 -g -pthread tests/trace/otlp.c -o "$T/calls" || fail "no program of calls"
+build_once "$T/calls" "$CC" -D_GNU_SOURCE -O1 -g -pthread tests/trace/otlp.c || fail "no program of calls"
 probe-trace --otlp --trace-id id 'func:nested%return' 'func:leap%return' -- "$T/calls" >"$T/spans" 2>"$T/err" || fail "$(cat "$T/err")"
 grep '^{' "$T/spans" >"$T/spans.otlp"
 grep -v '^{' "$T/spans" | sort >"$T/truth"

@@ -51,7 +51,7 @@ done
 
 # ---- --trigger exit: processes that cannot be waited for ----
 
-"$CC" -std=gnu17 -Wall -Wextra -O2 -o "$T/deny" tests/cmd/deny.c || fail "deny.c does not build"
+build_once "$T/deny" "$CC" -std=gnu17 -Wall -Wextra -O2 tests/cmd/deny.c || fail "deny.c does not build"
 expect 0 probe-enable -q -s $S -b agent --flight-recorder=1M -p $pid recorder:hit
 say "run 10"
 true & gone=$!
