@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <pthread.h>
 #include <stdexcept>
 #include <string>
@@ -20,15 +21,15 @@ static pthread_barrier_t barrier;
 
 enum { RETURN, LONGJMP, THROW, EXIT_THREAD, EXEC, WAIT, WORK };
 
-// Takes longer than the measured cost of a trap can be wrong.
-static void work()
+// Lasts a millisecond: longer than what is subtracted from a duration for the traps of a call.
+static void work(void)
 {
-	timespec from, to;
+	timespec start, now;
 
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	do
-		clock_gettime(CLOCK_MONOTONIC, &to);
-	while ((to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec < 30000);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < 1000000);
 }
 
 PROBED long f(long what, long depth, const char *text)
@@ -90,7 +91,7 @@ static void once(const char *word)
 {
 	if (!strcmp(word, "return")) f(RETURN, 0, "text");
 	else if (!strcmp(word, "deep")) f(RETURN, 199, "deep");
-	else if (!strcmp(word, "deep-work")) f(WORK, 199, "deep");
+	else if (!strcmp(word, "work")) f(WORK, 199, "deep");
 	else if (!strcmp(word, "longjmp")) { if (!setjmp(back)) f(LONGJMP, 4, ""); }
 	else if (!strcmp(word, "throw")) { try { f(THROW, 2, "thrown"); } catch (const std::exception &) { } }
 	else if (!strcmp(word, "thread-exit")) { pthread_t t; pthread_create(&t, NULL, thread, (void *)EXIT_THREAD); pthread_join(t, NULL); }
