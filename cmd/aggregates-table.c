@@ -92,7 +92,7 @@ static void real_format(const struct agg_view *v, size_t call, char *text, size_
 	else if (call_is_duration(v, call))
 		duration_format(text, size, value);
 	else
-		snprintf(text, size, fabs(value) < 1e6 && value != floor(value) ? "%.2f" : "%.0f", value);
+		snprintf(text, size, fabs(value) < 1e6 && value != (double)(int64_t)value ? "%.2f" : "%.0f", value);
 }
 
 /* Returns NAN if the values are so large that their sum may have wrapped. */

@@ -82,18 +82,18 @@ static void histogram_put(FILE *out, const char *name, const struct metric_sampl
 static void family_put(FILE *out, const struct metric_family *f, enum metrics_format format)
 {
 	static const char *const types[] = { "counter", "gauge", "histogram" };
-	const char *suffix = f->type == METRIC_COUNTER ? "_total" : "";
+	const char *suffix = f->about->type == METRIC_COUNTER ? "_total" : "";
 	const char *in_name = format == METRICS_PROMETHEUS ? suffix : "";
 
-	fprintf(out, "# TYPE %s%s %s\n", f->name, in_name, types[f->type]);
-	if (*f->unit && format == METRICS_OPENMETRICS)
-		fprintf(out, "# UNIT %s %s\n", f->name, f->unit);
-	fprintf(out, "# HELP %s%s %s\n", f->name, in_name, f->help);
+	fprintf(out, "# TYPE %s%s %s\n", f->about->name, in_name, types[f->about->type]);
+	if (*f->about->unit && format == METRICS_OPENMETRICS)
+		fprintf(out, "# UNIT %s %s\n", f->about->name, f->about->unit);
+	fprintf(out, "# HELP %s%s %s\n", f->about->name, in_name, f->about->help);
 	for (size_t i = 0; i < f->n; i++)
 		if (f->samples[i].histogram)
-			histogram_put(out, f->name, &f->samples[i]);
+			histogram_put(out, f->about->name, &f->samples[i]);
 		else
-			metric_sample_put(out, f->name, suffix, &f->samples[i]);
+			metric_sample_put(out, f->about->name, suffix, &f->samples[i]);
 }
 
 void metrics_print(FILE *out, const struct metrics *m, enum metrics_format format)

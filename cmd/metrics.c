@@ -18,7 +18,7 @@
  * The names follow OpenMetrics 1.0: a counter's family has no _total, a unit is the last word of the name, and no name ends
  * with a suffix that another type reserves.
  */
-static const struct metric_family families[METRIC_FAMILIES] = {
+static const struct metric_about families[METRIC_FAMILIES] = {
 	[METRIC_BUILD] = { "probepoint_build_info", "", "1, with the version of probepoint.", METRIC_GAUGE,
 	                   METRIC_GREATEST },
 	[METRIC_SESSIONS] = { "probepoint_sessions", "sessions", "Sessions that were read.", METRIC_GAUGE, METRIC_ADD },
@@ -111,7 +111,8 @@ struct metrics *metrics_new(size_t series, const struct metrics *before)
 {
 	struct metrics *m = xcalloc(1, sizeof(*m));
 
-	memcpy(m->families, families, sizeof(families));
+	for (size_t i = 0; i < METRIC_FAMILIES; i++)
+		m->families[i].about = &families[i];
 	m->series = series;
 	m->before = before;
 	return m;
@@ -316,13 +317,13 @@ static void sample_merge(const struct metric_family *f, struct metric_sample *to
 		histogram_free(from->histogram);
 		return;
 	}
-	if (f->merge == METRIC_ADD && to->kind != METRIC_DOUBLE && from->kind != METRIC_DOUBLE)
+	if (f->about->merge == METRIC_ADD && to->kind != METRIC_DOUBLE && from->kind != METRIC_DOUBLE)
 		to->u += from->u; /* wraps as the sums do */
-	else if (f->merge == METRIC_ADD)
+	else if (f->about->merge == METRIC_ADD)
 		*to = (struct metric_sample){ .labels = to->labels,
 			                      .kind = METRIC_DOUBLE,
 			                      .d = sample_number(to) + sample_number(from) };
-	else if ((sample_number(from) < sample_number(to)) == (f->merge == METRIC_LEAST))
+	else if ((sample_number(from) < sample_number(to)) == (f->about->merge == METRIC_LEAST))
 		*to = *from;
 }
 

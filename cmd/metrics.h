@@ -97,10 +97,14 @@ struct metric_sample {
 	struct metric_histogram *histogram; /* of a METRIC_HISTOGRAM */
 };
 
-struct metric_family {
+struct metric_about {
 	const char *name, *unit, *help; /* unit "": none */
 	enum metric_type type;
 	enum { METRIC_ADD, METRIC_LEAST, METRIC_GREATEST } merge; /* of samples that would have the same labels */
+};
+
+struct metric_family {
+	const struct metric_about *about;
 	struct metric_sample *samples;
 	size_t n, room;
 };

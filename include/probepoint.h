@@ -286,7 +286,7 @@ int pp_request_cgroup(struct pp_request *request, const char *dir);
 /*
  * Sets how many calls of a function whose returns are armed (func:SYMBOL%return) may be in flight at a time, in each
  * process named: 1 to PP_MAXACTIVE_MAX (default 256). Further calls are counted as missed, and so are calls of one
- * thread beyond 800.
+ * thread beyond n or 800 (default 100).
  */
 #define PP_MAXACTIVE_MAX 1000000
 int pp_request_maxactive(struct pp_request *request, unsigned n);

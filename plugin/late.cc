@@ -98,11 +98,7 @@ static void operands_place(rtx_insn *insn, rtx op)
 	rtvec constraints = shallow_copy_rtvec(ASM_OPERANDS_INPUT_CONSTRAINT_VEC(op));
 	for (int i = 0; i < n; i++) {
 		rtx x = ASM_OPERANDS_INPUT(op, i);
-		const char *constraint = ASM_OPERANDS_INPUT_CONSTRAINT(op, i);
-
-		if (strcmp(constraint, "m")) /* "m": not an operand of the note; see site_stmt_new() */
-			constraint = operand_place(insn, &x, ASM_OPERANDS_INPUT_MODE(op, i), &registers);
-
+		const char *constraint = operand_place(insn, &x, ASM_OPERANDS_INPUT_MODE(op, i), &registers);
 		RTVEC_ELT(inputs, i) = x;
 		RTVEC_ELT(constraints, i) = gen_rtx_ASM_INPUT_loc(
 			ASM_OPERANDS_INPUT_MODE(op, i), ggc_strdup(constraint), ASM_OPERANDS_SOURCE_LOCATION(op));

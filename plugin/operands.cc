@@ -8,7 +8,7 @@
  */
 #include "parts.h"
 
-#define INPUTS_MAX 28 /* GCC allows an asm statement 30 operands */
+#define INPUTS_MAX 28 /* GCC allows an asm statement 30 operands; one is that of site_stmt_new() */
 
 static tree value_load(struct operands *ops, tree place)
 {
@@ -86,7 +86,7 @@ static tree argument_value(struct operands *ops, const argument &arg, tree place
 void operand_add(struct operands *ops, const argument &arg, tree place)
 {
 	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID || ops->full ||
-	    ops->values.size() + ops->in_memory.size() >= INPUTS_MAX)
+	    ops->values.size() >= INPUTS_MAX)
 		return;
 	tree value = arg.part == PART_ADDRESS ? build_fold_addr_expr(place) : argument_value(ops, arg, place);
 	HOST_WIDE_INT size = int_size_in_bytes(TREE_TYPE(value));
@@ -121,5 +121,5 @@ site_record site_record_new(const struct probed *probed, enum site_kind kind, co
 
 gasm *site_build(const struct operands &ops, const struct probed *probed, enum site_kind kind)
 {
-	return site_stmt_new(site_record_new(probed, kind, ops.sizes), ops.values, ops.in_memory);
+	return site_stmt_new(site_record_new(probed, kind, ops.sizes), ops.values);
 }

@@ -34,6 +34,7 @@
  *   tail.cc        GIMPLE: keeps tail calls
  *   ways.cc        GIMPLE: moves sites onto the ways into a return while fnsplit runs
  *   inlined.cc     GIMPLE: removes sites from inlined copies, for inlined=no
+ *   memory.cc      GIMPLE: lets sites read memory in RTL, too
  *   late.cc        RTL: makes operands readable, and writes the notes
  *
  * A later pass learns everything about a site from its record, which the asm
@@ -92,14 +93,12 @@ bool is_operand_size(HOST_WIDE_INT size);
 const site_record *site_stmt_record(gimple *stmt);
 /* True if stmt is a site of that kind. */
 bool site_stmt_is(gimple *stmt, enum site_kind kind);
-/*
- * Returns a new statement, which is in no block yet. inputs: values of the operands. in_memory: variables that must be
- * in memory because an operand points to them.
- */
-gasm *site_stmt_new(const site_record &site, const std::vector<tree> &inputs = {},
-                    const std::vector<tree> &in_memory = {});
+/* Returns a new statement, which is in no block yet. It may read any memory. inputs: values of the operands. */
+gasm *site_stmt_new(const site_record &site, const std::vector<tree> &inputs = {});
 /* True if stmt computes something that only these sites, and statements that feed them, use. */
 bool site_stmt_feeds(gimple *stmt, const std::vector<gimple *> &sites);
+/* Must be called for a copy in another place, where memory has another name. */
+void site_stmt_moved(gimple *stmt);
 /*
  * Copies sites and the statements that feed them to an edge. known maps SSA names of the blocks that they leave to what
  * these names are on the edge.
@@ -185,7 +184,7 @@ void signature_write(tree decl, const std::string &function, struct probed *prob
 /* The values that a site hands over. All are integers. */
 struct operands {
 	gimple_seq before; /* computes the values */
-	std::vector<tree> values, in_memory;
+	std::vector<tree> values;
 	std::vector<int> sizes; /* as in struct site_record */
 	bool full;              /* no operand can follow */
 };
@@ -282,6 +281,7 @@ opt_pass *pass_size(gcc::context *context);
 /* Hides sites from GCC's analysis of the whole unit, too. */
 void size_hook_unit(void);
 opt_pass *pass_inlined(gcc::context *context);
+opt_pass *pass_memory(gcc::context *context);
 opt_pass *pass_operands(gcc::context *context);
 opt_pass *pass_text(gcc::context *context);
 

@@ -5,7 +5,7 @@
  *
  * The pass runs on every function as soon as it is in SSA form, before anything has
  * been inlined anywhere. So copies of the function, inlined or cloned, have copies of
- * its sites. The statement clobbers nothing and reads only its operands.
+ * its sites. The statement reads memory and does not write it (memory.cc).
  */
 #include "parts.h"
 
@@ -35,10 +35,8 @@ static void place_entry(function *fn, const struct probed *probed)
 		if (arg.part == PART_ADDRESS && !TREE_ADDRESSABLE(parm) && node_calls_itself(fn->decl))
 			break;
 		/* A structure that is handed over by address must be in memory at the site. */
-		if (arg.part == PART_ADDRESS) {
+		if (arg.part == PART_ADDRESS)
 			mark_addressable(parm);
-			ops.in_memory.push_back(parm);
-		}
 		operand_add(&ops, arg, is_gimple_reg(parm) ? get_or_create_ssa_default_def(fn, parm) : parm);
 	}
 

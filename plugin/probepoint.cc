@@ -132,6 +132,7 @@ plugin_init(struct plugin_name_args *args, struct plugin_gcc_version *version)
 #endif
 	if (opt_pass *hiding = pass_tail_hiding(g))
 		insert_pass(hiding, "tailc", 1, PASS_POS_REPLACE);
+	insert_pass(pass_memory(g), "optimized", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_operands(g), "ira", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_text(g), "shorten", 1, PASS_POS_INSERT_BEFORE);
 	return 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * A site as a statement of GIMPLE: a volatile `asm inline` that clobbers nothing. And
- * functions about statements and control flow that several passes share.
+ * A site as a statement of GIMPLE: a volatile `asm inline` that reads memory (memory.cc
+ * explains why) and clobbers nothing. And functions about statements and control flow
+ * that several passes share.
  */
 #include "parts.h"
 
@@ -24,15 +25,26 @@ static void input_add(vec<tree, va_gc> **list, const char *constraint, tree valu
 	vec_safe_push(*list, build_tree_list(build_tree_list(NULL_TREE, text), value));
 }
 
-gasm *site_stmt_new(const site_record &site, const std::vector<tree> &inputs, const std::vector<tree> &in_memory)
+/*
+ * Returns a place in memory that can alias any other one, so that a statement which reads it may read all memory. The
+ * address is a number, because memory.cc may be missing in the process that links with LTO: an object without a
+ * definition could not be linked then. GCC warns of numbers below a page size.
+ */
+static tree unknown_place(void)
+{
+	tree pointer = build_pointer_type_for_mode(char_type_node, ptr_mode, true);
+
+	return build2(MEM_REF, char_type_node, build_int_cst(pointer, 1 << 16), build_int_cst(pointer, 0));
+}
+
+gasm *site_stmt_new(const site_record &site, const std::vector<tree> &inputs)
 {
 	vec<tree, va_gc> *list = NULL;
 
 	/* late.cc restricts this constraint, but may be missing in the process that links with LTO. */
 	for (tree input : inputs)
 		input_add(&list, "nor", input);
-	for (tree place : in_memory)
-		input_add(&list, "m", place);
+	input_add(&list, "m", unknown_place());
 	gasm *stmt = gimple_build_asm_vec(ggc_strdup(site_template(site).c_str()), list, NULL, NULL, NULL);
 	gimple_asm_set_volatile(stmt, true);
 	gimple_asm_set_inline(stmt, true);
@@ -66,6 +78,13 @@ bool site_stmt_feeds(gimple *stmt, const std::vector<gimple *> &found)
 	return any;
 }
 
+void site_stmt_moved(gimple *stmt)
+{
+	if (gimple_has_mem_ops(stmt))
+		gimple_set_vuse(stmt, NULL_TREE);
+	update_stmt(stmt); /* sets the vuse if one is needed, and marks it for the update of SSA form */
+}
+
 void site_stmts_copy_to_edge(edge e, const std::vector<gimple *> &list, std::map<tree, tree> known)
 {
 	gimple_seq seq = NULL;
@@ -85,7 +104,7 @@ void site_stmts_copy_to_edge(edge e, const std::vector<gimple *> &list, std::map
 			known[lhs] = fresh;
 		}
 		gimple_seq_add_stmt(&seq, copy);
-		update_stmt(copy);
+		site_stmt_moved(copy);
 		FOR_EACH_SSA_USE_OPERAND(use, copy, iter, SSA_OP_ALL_USES) {
 			auto found = known.find(USE_FROM_PTR(use));
 			if (found != known.end())

@@ -188,6 +188,7 @@ static bool sites_join(basic_block bb)
 	}
 	gimple_stmt_iterator at = gsi_after_labels(bb);
 	gsi_insert_before(&at, one, GSI_SAME_STMT);
+	site_stmt_moved(one);
 	return true;
 }
 

@@ -55,7 +55,7 @@ struct arm_options {
 	unsigned cells;            /* cells of the attachment's aggregates (aggregate.h) */
 	size_t buffer;             /* bytes of the session's ring, a power of two; 0: as it is, or the default */
 	size_t flight;             /* bytes of a flight recorder for each process; 0: none */
-	unsigned maxactive;        /* calls in flight of a function whose returns are armed */
+	unsigned maxactive;        /* calls in flight: pp_request_maxactive(); 0: not set */
 	double budget;             /* CPUs that the attachment's hits may take; 0: no budget */
 };
 

@@ -40,7 +40,7 @@ static const char *request_hit_option(const struct pp_request *request, const st
 	       : request->scope == SCOPE_CHILDREN              ? "--children"
 	       : request->scope == SCOPE_PGRP                  ? "--pgrp"
 	       : request->scope == SCOPE_CGROUP                ? "--cgroup"
-	       : request->maxactive != MAXACTIVE_DEFAULT       ? "--maxactive"
+	       : request->maxactive                            ? "--maxactive"
 	       : request->buffer                               ? "--buffer"
 	       : request->flight                               ? "--flight-recorder"
 	       : request->overwrite                            ? "--overwrite"

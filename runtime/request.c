@@ -16,7 +16,6 @@ int pp_request_new(struct pp_request **request)
 	*request = calloc(1, sizeof(**request));
 	if (!*request)
 		return error_nomem();
-	(*request)->maxactive = MAXACTIVE_DEFAULT;
 	(*request)->cells = AGG_CELLS_DEFAULT;
 	(*request)->string_max = RECORD_STRING_DEFAULT;
 	return 0;

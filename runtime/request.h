@@ -8,8 +8,6 @@
 #include "runtime/process.h"
 #include "runtime/scope.h"
 
-#define MAXACTIVE_DEFAULT 256
-
 struct backend;
 
 struct pp_request {
@@ -34,11 +32,11 @@ struct pp_request {
 	size_t naddresses, addresses_room;
 	const struct backend *backend; /* NULL: "auto" */
 	bool record, overwrite, calls, hold, fast, uretprobe;
-	unsigned maxactive;
-	size_t buffer; /* bytes of the kernel's ring; 0: the default */
-	size_t flight; /* bytes of a flight recorder for each process; 0: none */
-	double budget; /* a share of one CPU; 0: none */
-	size_t many;   /* arm no more sites than this in running processes by the kernel; 0: no limit */
+	unsigned maxactive; /* 0: not set */
+	size_t buffer;      /* bytes of the kernel's ring; 0: the default */
+	size_t flight;      /* bytes of a flight recorder for each process; 0: none */
+	double budget;      /* a share of one CPU; 0: none */
+	size_t many;        /* arm no more sites than this in running processes by the kernel; 0: no limit */
 	enum scope_kind scope;
 	char *cgroup; /* its directory */
 	char *label;  /* of the attachments; NULL: none */

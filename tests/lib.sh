@@ -131,6 +131,17 @@ trace_kept() {
 	want "the status of probe-trace" 0 $?
 }
 
+# keeper_find: sets $keeper to the pid of the process that keeps the counts of this test's agents.
+keeper_find() {
+	local process
+	keeper=
+	for process in /proc/[0-9]*; do
+		[ "$(readlink "$process/exe")" = "$B/bin/probe-enable" ] || continue
+		tr '\0' '\n' <"$process/environ" | grep -qx "XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR" && keeper=${process##*/}
+	done
+	[ "$keeper" ] || fail "no keeper runs"
+}
+
 # runs PID FILE: waits until the process has executed FILE.
 runs() { wait_for 20 test "/proc/$1/exe" -ef "$2"; }
 

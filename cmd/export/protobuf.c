@@ -220,7 +220,7 @@ static Prom__Metric *metric_make(struct pool *p, const struct metric_family *f, 
 	metric_add_labels(p, metric, s->labels);
 	if (s->histogram) {
 		metric->histogram = histogram_make(p, s->histogram);
-	} else if (f->type == METRIC_COUNTER) {
+	} else if (f->about->type == METRIC_COUNTER) {
 		metric->counter = pool_calloc(p, 1, sizeof(*metric->counter));
 		prom__counter__init(metric->counter);
 		metric->counter->has_value = true;
@@ -252,11 +252,11 @@ static void family_pack(FILE *out, const struct metric_family *f)
 	char name[80];
 	size_t size;
 
-	snprintf(name, sizeof(name), "%s%s", f->name, f->type == METRIC_COUNTER ? "_total" : "");
+	snprintf(name, sizeof(name), "%s%s", f->about->name, f->about->type == METRIC_COUNTER ? "_total" : "");
 	family.name = name;
-	family.help = (char *)f->help;
+	family.help = (char *)f->about->help;
 	family.has_type = true;
-	family.type = types[f->type];
+	family.type = types[f->about->type];
 	family.metric = pool_calloc(&pool, f->n, sizeof(*family.metric));
 	for (size_t i = 0; i < f->n; i++)
 		family.metric[family.n_metric++] = metric_make(&pool, f, &f->samples[i]);

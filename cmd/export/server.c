@@ -310,8 +310,8 @@ static void document_finish(struct server *s)
 	static const char *const types[EXPORT_FORMATS] = {
 		[EXPORT_OPENMETRICS] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
 		[EXPORT_PROMETHEUS] = "text/plain; version=0.0.4; charset=utf-8",
-		[EXPORT_PROTOBUF] = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; "
-				    "encoding=delimited",
+		[EXPORT_PROTOBUF] = ("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; "
+		                     "encoding=delimited"),
 	};
 	struct document *d;
 

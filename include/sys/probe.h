@@ -95,7 +95,11 @@
 	".popsection\n" \
 	".endif\n"
 
-/* ---- the note: PPN_SIGNATURE of doc/note-format.md, with empty types ------- */
+/*
+ * ---- the note: PPN_SIGNATURE of doc/note-format.md, with empty types -------
+ *
+ * The statement stands before the site and clobbers memory, so that the compiler has stored what arguments point to.
+ */
 
 #define __PROBE_NOTE(provider, name, n, text, classes) \
 	__extension__({ \
@@ -115,7 +119,7 @@
 			"992: .balign 4\n" \
 			".popsection\n" \
 			".endif\n" \
-			: : __PROBE_INPUTS classes); \
+			: : __PROBE_INPUTS classes : "memory"); \
 	})
 #define __PROBE_INPUTS(...) __VA_ARGS__
 

@@ -56,8 +56,14 @@
  * - A global variable may be in the note by its name, g(%rip), which gdb and libbpf
  *   cannot read. STAP_SDT_ARG_CONSTRAINT nr prevents this, at the cost of a load at each
  *   site.
- * - If the compiler sees all uses of a local array, it need not fill the array for a
- *   probe that is given its address.
+ * - The compiler does not know that tools read what an argument points to. It may omit
+ *   a store that only they would read, or move it beyond the site. If the pointed-to
+ *   memory has just been written, put this before the probe:
+ *
+ *       __asm__ __volatile__("" : : : "memory");
+ *
+ *   SystemTap's header is the same in this. <sys/probe.h> and the GCC plugin need no
+ *   such statement.
  * - C accepts no bit-field as it is.
  *
  * The site

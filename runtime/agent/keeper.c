@@ -18,6 +18,9 @@
  * A region of a flight recorder is kept in cases 1 and 2 for its records, until its session has ended: the last RETIRED_MAX of
  * a session. Commands that read the records get its descriptor.
  *
+ * The keeper may get the CPU late. Then the session may have ended, and another one may have its name. So the keeper identifies a
+ * session by its directory.
+ *
  * The keeper ends when it holds no region and no session exists (private ones count while their owner lives), or when the state directory is removed.
  */
 #include "runtime/agent/keeper.h"
@@ -57,6 +60,7 @@ struct kept_region {
 	uint64_t since; /* ns: when the connection ended */
 	ino_t inode;    /* of the memfd */
 	char session[AGENT_SESSION_MAX + 1];
+	int dir; /* of the session */
 	pid_t pid;
 	uint64_t start_time;
 	int pidfd;
@@ -103,6 +107,15 @@ static bool region_is_mapped(const struct kept_region *k)
 	return mapped;
 }
 
+/* Returns whether the session exists. Its directory is open, so another one has another inode. */
+static bool region_has_session(const struct keeper *keeper, const struct kept_region *k)
+{
+	struct stat own, named;
+
+	return !fstat(k->dir, &own) && !fstatat(keeper->dir.root, k->session, &named, AT_SYMLINK_NOFOLLOW) &&
+	       own.st_dev == named.st_dev && own.st_ino == named.st_ino;
+}
+
 struct region_save {
 	const struct agent_dir *dir;
 	const struct kept_region *region;
@@ -144,6 +157,7 @@ static void keeper_drop(struct keeper *keeper, size_t i)
 		close(k->conn);
 	if (k->fd >= 0)
 		close(k->fd);
+	close(k->dir);
 	close(k->pidfd);
 	shm_unmap(&k->shm);
 	*k = keeper->regions[--keeper->n];
@@ -222,33 +236,26 @@ static void keeper_retire(struct keeper *keeper, size_t i)
 		keeper_drop(keeper, first);
 }
 
-/* Drops the records of a session that has ended. NULL: of all sessions that do not exist. */
-static void keeper_forget_session(struct keeper *keeper, const char *name)
+/* Drops the records of sessions that have ended. */
+static void keeper_forget_sessions(struct keeper *keeper)
 {
 	for (size_t i = 0; i < keeper->n;) {
 		const struct kept_region *k = &keeper->regions[i];
-		bool ended = k->retired && (name ? !strcmp(k->session, name)
-		                                 : faccessat(keeper->dir.root, k->session, F_OK, AT_SYMLINK_NOFOLLOW));
 
-		if (ended)
+		if (k->retired && !region_has_session(keeper, k))
 			keeper_drop(keeper, i);
 		else
 			i++;
 	}
 }
 
-/* Reads which sessions have ended. Returns false if that fails. */
+/* Reads that sessions have ended. Returns false if that fails. */
 static bool keeper_read_changes(struct keeper *keeper)
 {
 	char events[4096] __attribute__((aligned(8)));
 	ssize_t n = read(keeper->changes, events, sizeof(events));
 
-	for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= n;) {
-		const struct inotify_event *event = (const struct inotify_event *)(events + at);
-
-		keeper_forget_session(keeper, event->len && !(event->mask & IN_Q_OVERFLOW) ? event->name : NULL);
-		at += (ssize_t)sizeof(*event) + event->len;
-	}
+	keeper_forget_sessions(keeper);
 	return n >= 0;
 }
 
@@ -262,7 +269,7 @@ static bool keeper_settle_region(struct keeper *keeper, size_t i)
 
 	if (k->conn >= 0 || k->retired)
 		return true;
-	if (k->left) {
+	if (k->left || !region_has_session(keeper, k)) {
 		keeper_drop(keeper, i);
 		return true;
 	}
@@ -375,7 +382,8 @@ static void keeper_give(const struct keeper *keeper, int conn, const struct agen
 	for (size_t i = 0; i < keeper->n; i++) {
 		const struct kept_region *k = &keeper->regions[i];
 
-		if (k->fd < 0 || k->left || shm_has_moved(&k->shm) || strcmp(k->session, keep->session) || index--)
+		if (k->fd < 0 || k->left || shm_has_moved(&k->shm) || strcmp(k->session, keep->session) ||
+		    !region_has_session(keeper, k) || index--)
 			continue;
 		kept.pid = (uint32_t)k->pid;
 		kept.start_time = k->start_time;
@@ -389,41 +397,74 @@ static void keeper_give(const struct keeper *keeper, int conn, const struct agen
 	send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/*
+ * Finds a region that the process offers again, because it has not waited for the answer, and stores the new connection.
+ * Returns false if there is none.
+ */
+static bool keeper_renew(struct keeper *keeper, int conn, const struct agent_keep *keep, ino_t inode, pid_t pid)
+{
+	for (size_t i = 0; i < keeper->n; i++) {
+		struct kept_region *k = &keeper->regions[i];
+
+		if (k->retired || k->inode != inode || k->pid != pid || k->start_time != keep->start_time ||
+		    strcmp(k->session, keep->session) || !region_has_session(keeper, k))
+			continue;
+		if (k->conn >= 0)
+			close(k->conn);
+		k->conn = conn;
+		k->left = false;
+		return true;
+	}
+	return false;
+}
+
+/* Opens what belongs to a region. Takes over fd. Returns false if the process or the session has ended. */
+static bool region_open(struct kept_region *k, const struct keeper *keeper, int fd)
+{
+	k->pidfd = (int)syscall(SYS_pidfd_open, k->pid, 0);
+	k->dir = openat(keeper->dir.root, k->session, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (k->pidfd < 0 || k->dir < 0 || process_start_time(k->pid) != k->start_time) {
+		close(fd);
+		return false;
+	}
+	/* shm_map() closes it. */
+	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return !shm_map(&k->shm, fd, k->pid);
+}
+
+static void region_fd_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Adds a region. Closes fd. Returns whether it is kept; conn then belongs to it. */
 static bool keeper_add(struct keeper *keeper, int conn, const struct agent_keep *keep, int fd, pid_t pid)
 {
 	struct kept_region *k;
 	struct stat st;
 
-	if (ALLOC_GROW(keeper->regions, keeper->n + 1, keeper->room) || fstat(fd, &st)) {
+	if (fstat(fd, &st) || ALLOC_GROW(keeper->regions, keeper->n + 1, keeper->room)) {
 		close(fd);
 		return false;
+	}
+	if (keeper_renew(keeper, conn, keep, st.st_ino, pid)) {
+		close(fd);
+		return true;
 	}
 	k = &keeper->regions[keeper->n];
 	*k = (struct kept_region){
 		.conn = conn, .inode = st.st_ino, .pid = pid, .start_time = keep->start_time, .fd = -1
 	};
 	memcpy(k->session, keep->session, AGENT_SESSION_MAX);
-	k->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (k->pidfd < 0) {
-		close(fd);
+	if (!region_open(k, keeper, fd)) {
+		region_fd_close(k->fd);
+		region_fd_close(k->dir);
+		region_fd_close(k->pidfd);
 		return false;
 	}
-	if (process_start_time(pid) != keep->start_time) {
-		close(k->pidfd);
-		close(fd);
-		return false;
-	}
-	/* shm_map() closes it. */
-	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (shm_map(&k->shm, fd, pid)) {
-		close(k->pidfd);
-		if (k->fd >= 0)
-			close(k->fd);
-		return false;
-	}
-	if (!k->shm.flight_slots && k->fd >= 0) {
-		close(k->fd);
+	if (!k->shm.flight_slots) {
+		region_fd_close(k->fd);
 		k->fd = -1;
 	}
 	keeper->n++;

@@ -9,6 +9,7 @@
 
 #define OPEN_NS 2000000   /* between the first two samples */
 #define UPDATE_NS 1000000 /* over a shorter time an interrupted sample would count for too much */
+#define NEAR_NS 1e9       /* before a sample, its slope is exact enough */
 
 static uint64_t ticks_now(void)
 {
@@ -82,16 +83,24 @@ static uint64_t ticks_after_sample(const struct record_clock *clock, uint64_t ti
 	return after < 1e18 ? clock->last.ns + (uint64_t)after : now;
 }
 
-/* Converts one that is earlier. If that is long ago, uses the slope since the region was made. */
+/*
+ * Converts one that is earlier. The slope of the last two samples holds for NEAR_NS before the last one. From there a line leads to
+ * the sample of the region, because a slope over 2 ms is not exact enough for more. The lines meet, so that records keep their order.
+ */
 static uint64_t ticks_before_sample(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t ticks)
 {
-	struct clock_sample base = { shm->base_ticks, shm->base_ns };
-	double ago = (double)(clock->last.ticks - ticks), slope = clock->slope;
+	const double ago = (double)(clock->last.ticks - ticks), near = NEAR_NS / clock->slope;
+	double ns = ago * clock->slope;
 
-	if (ago * slope > 1e9 && slope_is_plausible(slope_between(base, clock->last)))
-		slope = slope_between(base, clock->last);
-	ago *= slope;
-	return ago < (double)clock->last.ns ? clock->last.ns - (uint64_t)ago : 0;
+	if (ago > near) {
+		struct clock_sample base = { shm->base_ticks, shm->base_ns };
+		struct clock_sample bend = { clock->last.ticks - (uint64_t)near, clock->last.ns - (uint64_t)NEAR_NS };
+		double slope = slope_between(base, bend);
+
+		if (slope_is_plausible(slope))
+			ns = NEAR_NS + (ago - near) * slope;
+	}
+	return ns < (double)clock->last.ns ? clock->last.ns - (uint64_t)ns : 0;
 }
 
 uint64_t record_clock_to_ns(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t time,

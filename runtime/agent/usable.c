@@ -100,7 +100,7 @@ static int agent_check_request(const struct pp_request *request)
 		                 "the agent does not support process groups and control groups; use -b kernel");
 	if (request->hold)
 		return error_set(EOPNOTSUPP, "the agent cannot disarm when a command ends; use -b kernel");
-	if (request->maxactive != MAXACTIVE_DEFAULT)
+	if (request->maxactive)
 		return error_set(EOPNOTSUPP,
 		                 "the agent's number of calls in flight cannot be changed; use -b kernel, or "
 		                 "leave out --maxactive");

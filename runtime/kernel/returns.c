@@ -32,7 +32,7 @@ static int returns_attach(const struct kernel_returns *r, const char *tracepoint
 static int returns_open_starts(struct kernel_returns *r, struct arm_point *const *points, size_t npoints,
                                unsigned maxactive)
 {
-	uint32_t room = maxactive == MAXACTIVE_DEFAULT ? KERNEL_STARTS_DEFAULT : maxactive;
+	uint32_t room = maxactive ? maxactive : KERNEL_STARTS_DEFAULT;
 
 	for (size_t i = 0; i < npoints && r->starts < 0; i++) {
 		if (points[i]->program->role == SITE_HIT || points[i]->program->match != MATCH_KEY)
@@ -75,6 +75,13 @@ static int returns_open_frames(struct kernel_returns *r)
 	}
 }
 
+static uint32_t frames_wanted(unsigned maxactive)
+{
+	if (!maxactive)
+		return KERNEL_FRAMES_DEFAULT;
+	return maxactive < KERNEL_FRAMES_MAX ? maxactive : KERNEL_FRAMES_MAX;
+}
+
 /* Sets how many calls of a thread are seen. Adds a reason if these are fewer than the request allows. */
 static void returns_set_depth(const struct kernel_returns *r, struct arm_point *const *points, size_t npoints,
                               unsigned maxactive)
@@ -83,10 +90,10 @@ static void returns_set_depth(const struct kernel_returns *r, struct arm_point *
 		if (points[i]->site->role != SITE_CALL)
 			continue;
 		points[i]->calls_per_thread = r->depth;
-		if (r->depth < maxactive && r->depth < KERNEL_FRAMES_MAX && !points[i]->reason)
+		if (r->depth < frames_wanted(maxactive) && !points[i]->reason)
 			points[i]->reason = error_format("at most %u calls of one thread are seen at a time instead of "
 			                                 "%u (--maxactive), because this kernel cannot allocate more",
-			                                 r->depth, maxactive);
+			                                 r->depth, frames_wanted(maxactive));
 	}
 }
 
@@ -108,7 +115,7 @@ static void returns_set_owners(struct kernel_returns *r, struct arm_point *const
 		}
 		last = site;
 		calls->owner = owner;
-		calls->maxactive = maxactive;
+		calls->maxactive = maxactive ? maxactive : KERNEL_CALLS_DEFAULT;
 	}
 }
 
@@ -122,7 +129,7 @@ int returns_open(struct kernel_returns *r, struct arm_point *const *points, size
 		any |= points[i]->site->role != SITE_HIT;
 	if (!any)
 		return 0;
-	r->depth = maxactive < KERNEL_FRAMES_MAX ? maxactive : KERNEL_FRAMES_MAX;
+	r->depth = frames_wanted(maxactive);
 	r->map = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_calls", 4, sizeof(*r->counts), nindices, BPF_F_MMAPABLE);
 	if (r->map < 0)
 		return r->map;

@@ -54,13 +54,8 @@ wait_for 10 test ! -e "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # it ends with
 # ---- without a keeper ----
 run
 expect 0 probe-enable -q -b agent -s $S --children -p $pid app:end
-holder=
-for process in /proc/[0-9]*; do
-	[ "$(readlink "$process/exe")" = "$B/bin/probe-enable" ] || continue
-	tr '\0' '\n' <"$process/environ" | grep -qx "XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR" && holder=${process##*/}
-done
-[ "$holder" ] || fail "no keeper runs"
-kill -KILL "$holder"
+keeper_find
+kill -KILL "$keeper"
 say "child _exit 10"
 say "child exit 10"
 want "a child's counts are missing" "10 1" "$(hits $S)"

@@ -105,7 +105,7 @@ end read
 echo '#include <fcntl.h>
 #include <unistd.h>
 __attribute__((constructor)) static void begin(void)
-{ close(creat("'"$T"'/inside", 0600)); for (volatile long i = 0; access("'"$T"'/go", F_OK); i++) for (volatile long k = 0; k < 100000; k++) ; }' |
+{ close(creat("'"$T"'/inside", 0600)); for (volatile long i = 0; access("'"$T"'/go", F_OK); i++) for (volatile long k = 0; k < 10000000; k++) ; }' |
 	$CC -O1 -xc -shared -fPIC -o "$T/slow.so" - || fail "not a library"
 rm -f "$T/in"; mkfifo "$T/in"
 LD_PRELOAD=$T/slow.so "$T/host" read >"$T/out" <"$T/in" & pid=$!

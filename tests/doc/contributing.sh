@@ -119,6 +119,7 @@ build backend
 expect 2 probe-enable -b magic -p $$ 'a:b'
 want_like "backends that -b knows" "*no backend 'magic'*null*" "$out"
 "$B/examples/weblog" -t 3600 >"$T/weblog" 2>&1 &
+runs $! "$B/examples/weblog"
 out=$(probe-enable -b null --json -s "$S" -p $! 'weblog:find_route__entry' 2>"$T/log") || fail "the null backend: $(cat "$T/log")"
 want "the null backend arms nothing" '[0,1]' "$(json '[.armed, .pending | length]' <<<"$out")"
 # Step 7: no other directory may include a header of the backend.

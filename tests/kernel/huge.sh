@@ -5,7 +5,7 @@
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
-"$CC" -O2 -fno-toplevel-reorder -Iinclude tests/kernel/huge.c -Wl,-z,max-page-size=0x200000 -o "$T/huge" || fail "does not build"
+"${PLUGIN_CC:-gcc}" -O2 -fno-toplevel-reorder -Iinclude tests/kernel/huge.c -Wl,-z,max-page-size=0x200000 -o "$T/huge" || fail "does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 # Most kernels put only files of tmpfs into huge pages.
 mkdir "$T/tmpfs"

@@ -156,7 +156,7 @@ __attribute__((noipa)) int down(int depth, const char *text)
 int main(void)
 {
 	for (int i = 0; i < 3; i++)
-		down(100, "deep");
+		down(90, "deep");
 	return 0;
 }
 E2
@@ -166,8 +166,8 @@ for b in kernel agent; do
 	for p in t:down__return 'func:down%return'; do
 		[ "$b$p" != 'agentfunc:down%return' ] || continue
 		expect 0 probe-trace -q --json -b $b --print 'depth, text, duration' "$p" -- "$T/deep"
-		want "$b: records of $p" '3 5050' "$(jq -sr '[.[].args | select(.text == "deep" and .duration > 0) | .depth] |
-			"\(length / 101) \(add / 3)"' <<<"$out")"
+		want "$b: records of $p" '3 4095' "$(jq -sr '[.[].args | select(.text == "deep" and .duration > 0) | .depth] |
+			"\(length / 91) \(add / 3)"' <<<"$out")"
 	done
 done
 
@@ -178,5 +178,6 @@ $GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-fun
 "$T/endless" &
 endless=$!
 at_end 'kill $endless 2>/dev/null'
+runs $endless "$T/endless"
 timeout -k 1 60 probe-trace -q -b kernel --json --for 200ms -p $endless --print depth t:down__entry >/dev/null ||
 	fail "probe-trace --for ended with $?"

@@ -5,10 +5,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <pthread.h>
 #include <stdexcept>
 #include <string>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static jmp_buf back;
@@ -17,13 +19,25 @@ static pthread_barrier_t barrier;
 
 #define PROBED extern "C" __attribute__((noinline, noclone, noipa))
 
-enum { RETURN, LONGJMP, THROW, EXIT_THREAD, EXEC, WAIT };
+enum { RETURN, LONGJMP, THROW, EXIT_THREAD, EXEC, WAIT, WORK };
+
+// Lasts a millisecond: longer than what is subtracted from a duration for the traps of a call.
+static void work(void)
+{
+	timespec start, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < 1000000);
+}
 
 PROBED long f(long what, long depth, const char *text)
 {
 	__atomic_add_fetch(&entered, 1, __ATOMIC_RELAXED);
 	switch (what) {
 	case RETURN: break;
+	case WORK: work(); break;
 	case LONGJMP: if (!depth) longjmp(back, 1); break;
 	case THROW: if (!depth) throw std::runtime_error(text); break;
 	case EXIT_THREAD: if (!depth) pthread_exit(NULL); break;
@@ -77,6 +91,7 @@ static void once(const char *word)
 {
 	if (!strcmp(word, "return")) f(RETURN, 0, "text");
 	else if (!strcmp(word, "deep")) f(RETURN, 199, "deep");
+	else if (!strcmp(word, "work")) f(WORK, 199, "deep");
 	else if (!strcmp(word, "longjmp")) { if (!setjmp(back)) f(LONGJMP, 4, ""); }
 	else if (!strcmp(word, "throw")) { try { f(THROW, 2, "thrown"); } catch (const std::exception &) { } }
 	else if (!strcmp(word, "thread-exit")) { pthread_t t; pthread_create(&t, NULL, thread, (void *)EXIT_THREAD); pthread_join(t, NULL); }

@@ -88,7 +88,7 @@ int main(void)
 	return 0;
 }
 C
-"$CC" -O2 -fno-toplevel-reorder -Iinclude "$T/ro.c" -o "$T/ro" || fail "does not build"
+"${PLUGIN_CC:-gcc}" -O2 -fno-toplevel-reorder -Iinclude "$T/ro.c" -o "$T/ro" || fail "does not build"
 mkfifo "$T/in2"
 "$T/ro" <"$T/in2" >"$T/out2" &
 pid=$!

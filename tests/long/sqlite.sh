@@ -5,6 +5,8 @@
 need readelf make tclsh
 ls /usr/lib/*/tcl8.6/tclConfig.sh /usr/lib/tclConfig.sh >/dev/null 2>&1 || skip "needs tcl-dev"
 debian_source sqlite3
+cp -r "$source" "$T/source" || exit 1 # in a directory that each user can read
+source=$T/source
 COMPARE= # no comparison of code: the time goes to the package's own tests
 probed '*'
 # The suite must not run as root.

@@ -822,7 +822,9 @@ static _Atomic uint64_t key_hits[SHARED_KEYS], key_sums[SHARED_KEYS];
 static __thread uint64_t sharer_state; /* 0: not a sharer */
 static pthread_barrier_t sharers_begin;
 static uint64_t sharers_seed;
-static int sharer_hits;
+static int sharer_hits;               /* of each thread at least */
+static _Atomic uint64_t handler_hits; /* of all signal handlers */
+static bool sharers_await_handlers;   /* threads go on until a handler has hit */
 
 /* One hit under a random key. It may come in the middle of another one. */
 static void share_hit(uint64_t *state)
@@ -841,6 +843,7 @@ static void share_in_signal(int sig)
 		uint64_t state = sharer_state ^ (uint64_t)i << 32;
 
 		share_hit(&state);
+		handler_hits++;
 	}
 }
 
@@ -852,7 +855,7 @@ static void *share(void *arg)
 	agent_thread.ring[3] = i % 2 ? (struct agent_ring *)((char *)ring + i * RING_STRIDE) : NULL;
 	pthread_barrier_wait(&sharers_begin); /* most keys are added in the first millisecond */
 	sharer_state = sharers_seed + i + 1;
-	for (int n = 0; n < sharer_hits; n++)
+	for (int n = 0; n < sharer_hits || (sharers_await_handlers && !handler_hits); n++)
 		share_hit(&sharer_state);
 	sharer_state = 0;
 	return NULL;
@@ -933,7 +936,10 @@ static unsigned add_to_one_table(unsigned max)
 	new_shared_table(max);
 	for (unsigned i = 0; i < SHARED_KEYS; i++)
 		key_hits[i] = key_sums[i] = 0;
+	handler_hits = 0;
+	sharers_await_handlers = has_room;
 	sharers_run(NULL);
+	sharers_await_handlers = false;
 	for (uint32_t i = 0; i < table_nused; i++) {
 		uint64_t key = ((uint64_t *)table.keys)[2 * i + 1];
 		struct agg_cell cell = shared_cell_sum(table.first + i);
@@ -959,7 +965,7 @@ static unsigned add_to_one_table(unsigned max)
 	if (has_room) {
 		ck_assert_uint_eq(other.count, 0);
 		ck_assert_uint_eq(keys, SHARED_KEYS);
-		ck_assert_uint_gt(hits, sharer_hits * SHARERS);
+		ck_assert_uint_ge(hits, sharer_hits * SHARERS + handler_hits);
 	} else {
 		ck_assert_uint_gt(keys, max / 2);
 	}
@@ -1111,6 +1117,61 @@ START_TEST(hits_of_threads_without_a_ring_are_counted_in_shared_cells)
 	ck_assert_uint_eq(shared->filtered, 1);
 	ck_assert_uint_eq(own->filtered, 0);
 	ck_assert_uint_eq(own->lost, 0);
+}
+END_TEST
+
+#define TAKERS 3
+#define TAKES 200
+
+static pthread_barrier_t takers_begin, takers_end;
+
+/* Takes a ring in each round, and stores it. */
+static void *taker(void *to)
+{
+	for (int round = 0; round < TAKES; round++) {
+		pthread_barrier_wait(&takers_begin);
+		*(struct agent_ring **)to = trampoline_take(3);
+		agent_thread.ring[3] = NULL;
+		agent_thread.skip = agent_thread.backoff = 0;
+		pthread_barrier_wait(&takers_end);
+	}
+	return NULL;
+}
+
+/* The threads of all rings have ended. Threads that take a ring at the same time take different ones. */
+START_TEST(threads_do_not_share_a_ring)
+{
+	struct agent_ring *taken[TAKERS];
+	pthread_t threads[TAKERS];
+
+	set_up();
+	shm->overwrite = AGENT_FLIGHT;
+	pthread_barrier_init(&takers_begin, NULL, TAKERS + 1);
+	pthread_barrier_init(&takers_end, NULL, TAKERS + 1);
+	take_all_rings();
+	for (int i = 0; i < TAKERS; i++)
+		ck_assert(!pthread_create(&threads[i], NULL, taker, &taken[i]));
+	for (int round = 0; round < TAKES; round++) {
+		for (unsigned i = 0; i < AGENT_RINGS; i++) {
+			struct agent_ring *r = (struct agent_ring *)((char *)ring + i * RING_STRIDE);
+
+			r->state = AGENT_RING_TAKEN;
+			r->tid = 1u << 30;
+			/* It is full, so that the thread that takes it drops entries for some time. */
+			r->head = r->limit = AGENT_RING_SIZE;
+			r->taken = r->kept = 0;
+		}
+		agent.shms[3].next_ring = 0;
+		pthread_barrier_wait(&takers_begin);
+		pthread_barrier_wait(&takers_end);
+		for (int i = 0; i < TAKERS; i++) {
+			ck_assert_ptr_nonnull(taken[i]);
+			for (int k = 0; k < i; k++)
+				ck_assert_ptr_ne(taken[i], taken[k]);
+		}
+	}
+	for (int i = 0; i < TAKERS; i++)
+		pthread_join(threads[i], NULL);
 }
 END_TEST
 
@@ -1385,6 +1446,7 @@ int main(void)
 	tcase_add_test(tc, invalid_tables_do_no_harm);
 	tcase_add_test(tc, hits_without_a_record_are_counted_by_reason);
 	tcase_add_test(tc, hits_of_threads_without_a_ring_are_counted_in_shared_cells);
+	tcase_add_test(tc, threads_do_not_share_a_ring);
 	tcase_add_test(tc, each_consumer_of_a_site_records);
 	tcase_add_test(tc, loads_stop_at_the_end_of_the_stack);
 	tcase_add_test(tc, own_stack_is_probed_once);

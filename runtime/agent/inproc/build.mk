@@ -7,8 +7,9 @@ AGENT_FLAGS_x86_64 := -fcf-protection=branch
 # No calls into libgcc for atomic operations.
 AGENT_FLAGS_aarch64 := -mno-outline-atomics
 
+# clang would replace memcmp() of libc-string.c by the bcmp() of the program.
 $(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model=initial-exec -fno-stack-protector \
-	-fno-plt -DAGENT_INSIDE -U_FORTIFY_SOURCE $(AGENT_FLAGS_$(AGENT_CPU))
+	-fno-plt -fno-builtin-bcmp -DAGENT_INSIDE -U_FORTIFY_SOURCE $(AGENT_FLAGS_$(AGENT_CPU))
 # This file defines memcpy() and others. The compiler must not replace the loop of a function by a call of itself.
 $(B)/obj/runtime/agent/inproc/libc-string.o: CFLAGS_ALL += -ffreestanding \
 	$(if $(findstring clang,$(shell $(CC) --version)),-fno-builtin,-fno-tree-loop-distribute-patterns)

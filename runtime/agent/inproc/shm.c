@@ -85,6 +85,22 @@ uint64_t agent_now(void)
 	return trampoline_clock_invariant() ? cpu_ticks() : clock_ns();
 }
 
+/* Stores both clocks at one moment: of several samples that which took least, because it was not interrupted. */
+static void clocks_sample(uint64_t *ticks, uint64_t *ns)
+{
+	uint64_t least = ~0ull;
+
+	for (int i = 0; i < 4; i++) {
+		uint64_t before = cpu_ticks(), now = clock_ns(), took = cpu_ticks() - before;
+
+		if (took >= least)
+			continue;
+		least = took;
+		*ticks = before + took / 2;
+		*ns = now;
+	}
+}
+
 /* ---- making a region ---- */
 
 /* A file larger than the limit would raise SIGXFSZ, which ends the process. */
@@ -171,8 +187,7 @@ static void shm_fill(const struct session_shm *shm, struct agent_shm *at, uint32
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
 	at->clock = trampoline_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
-	at->base_ticks = cpu_ticks();
-	at->base_ns = clock_ns();
+	clocks_sample(&at->base_ticks, &at->base_ns);
 	at->slots_at = shm_slots_at;
 	at->rings_at = shm_rings_at;
 	at->ring_stride = shm_ring_stride(shm->ring_size);
