@@ -406,13 +406,13 @@ static void keeper_retire(struct keeper *keeper, size_t i)
 }
 
 /*
- * Drops the regions of sessions that have ended, also those that processes still use: another session of the name may begin before
- * a process that is stopped leaves the old one.
+ * Drops the regions of sessions that have ended, except those that processes still use. Their session's directory stays open, so
+ * another session of the name has another inode. A process that was stopped meanwhile would otherwise take it for the old one.
  */
 static void keeper_forget_sessions(struct keeper *keeper)
 {
 	for (size_t i = 0; i < keeper->n;) {
-		if (!region_has_session(keeper, &keeper->regions[i]))
+		if (keeper->regions[i].conn < 0 && !region_has_session(keeper, &keeper->regions[i]))
 			keeper_drop(keeper, i);
 		else
 			i++;
