@@ -4,11 +4,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 /* Returns the plural ending of a counted noun: "%zu site%s", n, plural(n). */
 static inline const char *plural(size_t n)
 {
 	return n == 1 ? "" : "s";
+}
+
+/* Returns true if the text ends with the end, and is longer. */
+static inline bool text_has_end(const char *text, const char *end)
+{
+	size_t length = strlen(text), n = strlen(end);
+
+	return length > n && !strcmp(text + length - n, end);
 }
 
 /* Returns true if the text is UTF-8 without control characters, so that it can be printed. */

@@ -544,6 +544,18 @@ static bool table_has_twin(const struct pp_aggregates *a, size_t table)
 	return false;
 }
 
+/* Prints the types that distinguish the table from others with its heading. */
+static void put_types(const struct agg_view *v)
+{
+	const char *types = pp_table_types(v->aggregates, v->table);
+
+	if (!*types)
+		return;
+	fputs("  (", v->out);
+	escape_put(v->out, types);
+	putc(')', v->out);
+}
+
 static void table_print(struct agg_view *v)
 {
 	size_t nparts = pp_table_parts(v->aggregates, v->table), *widths = xcalloc(nparts + 1, sizeof(*widths));
@@ -556,6 +568,7 @@ static void table_print(struct agg_view *v)
 	escape_put(v->out, pp_table_probe(v->aggregates, v->table));
 	fputs("  ", v->out);
 	escape_put(v->out, pp_table_text(v->aggregates, v->table));
+	put_types(v);
 	if (stack_part(v->aggregates, v->table) < nparts)
 		fputs("  (stacks by frame pointers)", v->out);
 	if (table_has_twin(v->aggregates, v->table)) {

@@ -168,6 +168,8 @@ static json_object *table_json(const struct pp_aggregates *a, size_t table, uint
 	json_add_text(to, "probe", pp_table_probe(a, table));
 	json_add_text(to, "file", pp_table_file(a, table));
 	json_add_text(to, "expression", pp_table_text(a, table));
+	if (*pp_table_types(a, table))
+		json_add_text(to, "types", pp_table_types(a, table));
 	pp_table_sample(a, table, &sample.every, &sample.rate);
 	sample_add_json(to, &sample);
 	list = json_new_array();

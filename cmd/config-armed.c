@@ -125,7 +125,11 @@ static int session_add(const char *name, void *arg)
 		pp_session_close(session);
 	}
 	if (err && err != -ENOENT)
-		ui_error(r->config->options, "%s", pp_error());
+		ui_error(
+			r->config->options,
+			"cannot read session '%s'; what %s has armed in it, if anything, stays as it is until the next "
+			"time: %s",
+			name, r->config->real_path, pp_error());
 	return 0;
 }
 

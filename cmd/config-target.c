@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/config.h"
 #include "cmd/process-stat.h"
@@ -58,13 +59,6 @@ static void unit_check(struct unit *unit, const char *dir, const char *name)
 		unit->second = path;
 }
 
-static bool name_ends_with(const char *name, const char *suffix)
-{
-	size_t n = strlen(name), k = strlen(suffix);
-
-	return n > k && !strcmp(name + n - k, suffix);
-}
-
 /*
  * Looks for the unit in a directory and in the slices below it, because systemd makes the group of a unit in the group of its slice.
  * Does not search other groups, because they belong to other units: a user's manager or a container can have a unit of this name.
@@ -80,7 +74,7 @@ static void unit_find(struct unit *unit, const char *dir, unsigned depth)
 	while (list && (entry = readdir(list)) != NULL) {
 		char *below;
 
-		if (entry->d_type != DT_DIR || !name_ends_with(entry->d_name, ".slice"))
+		if (entry->d_type != DT_DIR || !text_has_end(entry->d_name, ".slice"))
 			continue;
 		below = xasprintf("%s/%s", dir, entry->d_name);
 		unit_find(unit, below, depth - 1);
@@ -96,7 +90,7 @@ static char *unit_name(const char *service)
 	static const char *const types[] = { ".service", ".scope", ".slice", ".socket", ".mount", ".swap" };
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
-		if (name_ends_with(service, types[i]))
+		if (text_has_end(service, types[i]))
 			return xstrdup(service);
 	return xasprintf("%s.service", service);
 }

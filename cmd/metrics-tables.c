@@ -180,6 +180,18 @@ static size_t call_series(const struct table_call *call)
 	}
 }
 
+/* Returns true if a table before has the same labels: they differ in their sampling only. */
+static bool table_is_again(const struct pp_aggregates *a, size_t table)
+{
+	for (size_t i = 0; i < table; i++)
+		if (!strcmp(pp_table_probe(a, i), pp_table_probe(a, table)) &&
+		    !strcmp(pp_table_file(a, i), pp_table_file(a, table)) &&
+		    !strcmp(pp_table_text(a, i), pp_table_text(a, table)) &&
+		    !strcmp(pp_table_types(a, i), pp_table_types(a, table)))
+			return true;
+	return false;
+}
+
 static void table_metrics_fill(struct table_metrics *t, size_t i, const char *labels)
 {
 	const struct pp_aggregates *a = t->aggregates;
@@ -189,10 +201,9 @@ static void table_metrics_fill(struct table_metrics *t, size_t i, const char *la
 	labels = metrics_label(t->m, labels, "file", pp_table_file(a, i));
 	labels = metrics_label(t->m, labels, "build_id", pp_table_build_id(a, i));
 	labels = metrics_label(t->m, labels, "expression", pp_table_text(a, i));
-	/* Tables that differ in the kinds of their values only. They are neighbours. */
-	if (i && !strcmp(pp_table_text(a, i - 1), pp_table_text(a, i)) &&
-	    !strcmp(pp_table_file(a, i - 1), pp_table_file(a, i)) &&
-	    !strcmp(pp_table_probe(a, i - 1), pp_table_probe(a, i)))
+	if (*pp_table_types(a, i))
+		labels = metrics_label(t->m, labels, "types", pp_table_types(a, i));
+	if (table_is_again(a, i))
 		labels = metrics_label_int(t->m, labels, "table", (int64_t)i, false);
 	table->labels = labels;
 	table->ncalls = pp_table_calls(a, i);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/metrics-internal.h"
@@ -179,15 +180,6 @@ static void label_put_value(FILE *out, const char *value, size_t length)
 	}
 }
 
-static uint64_t text_hash(const char *text, size_t length)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (size_t i = 0; i < length; i++)
-		hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3;
-	return hash;
-}
-
 /* The set owns the text. */
 static const char *metrics_own(struct metrics *m, char *text)
 {
@@ -210,7 +202,7 @@ const char *metrics_label_n(struct metrics *m, const char *base, const char *nam
 	fprintf(out, "%s%s%s=\"", base ? base : "", base ? "," : "", name);
 	label_put_value(out, value, length > LABEL_MAX ? LABEL_MAX : length);
 	if (length > LABEL_MAX) /* values that are equal up to there stay different */
-		fprintf(out, "...%016" PRIx64, text_hash(value, length));
+		fprintf(out, "...%016" PRIx64, hash_fnv1a(value, length));
 	putc('"', out);
 	xmemstream_close(out);
 	return metrics_own(m, text);

@@ -76,7 +76,7 @@ static void list_push(struct otlp_span **list, struct otlp_span *span)
 	*list = span;
 }
 
-/* Moves the spans that ended before a time (UINT64_MAX: all) to another list. Returns their number. */
+/* Moves the spans that were taken before a time (UINT64_MAX: all) to another list. Returns their number. */
 static size_t list_move(struct otlp_span **from, struct otlp_span **to, uint64_t until)
 {
 	size_t n = 0;
@@ -84,7 +84,7 @@ static size_t list_move(struct otlp_span **from, struct otlp_span **to, uint64_t
 	while (*from) {
 		struct otlp_span *span = *from;
 
-		if (span->ended >= until && until != UINT64_MAX) {
+		if (span->taken >= until && until != UINT64_MAX) {
 			from = &span->next;
 			continue;
 		}

@@ -27,7 +27,8 @@ struct otlp_span {
 	int64_t begin, end;         /* ns since 1970 */
 	char trace[33], parent[17]; /* hex, from an argument; "": none */
 	struct pp_mark mark;
-	uint64_t ended;             /* ns of CLOCK_MONOTONIC */
+	uint64_t ended;             /* ns of CLOCK_MONOTONIC in the initial time namespace, as records have it */
+	uint64_t taken;             /* when the record was read, in ns of this process's CLOCK_MONOTONIC */
 	struct otlp_span *children; /* a list, linked by next */
 	struct otlp_span *next;
 };
@@ -48,7 +49,7 @@ void otlp_calls_enter(struct otlp_calls *calls, pid_t pid, pid_t tid, uint64_t f
  */
 struct otlp_span *otlp_calls_leave(struct otlp_calls *calls, pid_t pid, pid_t tid, uint64_t function, uint64_t began,
                                    struct otlp_span *span);
-/* Returns the spans that wait and have ended before a time (UINT64_MAX: all of them). They get no parents. */
+/* Returns the spans that wait and were taken before a time (UINT64_MAX: all of them). They get no parents. */
 struct otlp_span *otlp_calls_expire(struct otlp_calls *calls, uint64_t until);
 
 #endif

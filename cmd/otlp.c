@@ -16,13 +16,16 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/hash.h"
+#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/event-format.h"
 #include "cmd/otlp-calls.h"
 #include "cmd/ui.h"
 
-#define WAIT_NS 5000000000u /* the time that a span waits for the end of the call around it */
+#define WAIT_NS \
+	5000000000u /* the time that a span waits for the end of the call around it, after its record was read */
 
 enum { SEVERITY_INFO = 9, SEVERITY_WARN = 13, SPAN_KIND_INTERNAL = 1 };
 
@@ -410,13 +413,6 @@ static void record_put(FILE *out, struct otlp *otlp, const struct pp_event *even
 
 /* ---- spans ---- */
 
-static bool text_ends(const char *text, const char *end)
-{
-	size_t length = strlen(text), n = strlen(end);
-
-	return length > n && !strcmp(text + length - n, end);
-}
-
 /* Returns the name of the span without the word for its end. */
 static json_object *span_name(const struct otlp *otlp, const char *probe)
 {
@@ -424,11 +420,11 @@ static json_object *span_name(const struct otlp *otlp, const char *probe)
 	char *name;
 	json_object *object;
 
-	if (otlp->options->latency[0] && !text_ends(probe, "__return"))
+	if (otlp->options->latency[0] && !text_has_end(probe, "__return"))
 		name = xasprintf("%s..%s", otlp->options->latency[0], probe);
 	else
-		name = xasprintf("%.*s", (int)(length - strlen(text_ends(probe, "%return") ? "%return" : "__return")),
-		                 probe);
+		name = xasprintf(
+			"%.*s", (int)(length - strlen(text_has_end(probe, "%return") ? "%return" : "__return")), probe);
 	object = json_text(name);
 	free(name);
 	return object;
@@ -439,7 +435,7 @@ static size_t duration_find(const struct otlp *otlp, const struct pp_event *even
 {
 	const char *probe = pp_event_probe(event);
 
-	if (!text_ends(probe, "%return") && !text_ends(probe, "__return") && !otlp->options->latency[0])
+	if (!text_has_end(probe, "%return") && !text_has_end(probe, "__return") && !otlp->options->latency[0])
 		return SIZE_MAX;
 	/* The program's own arguments come first, and may have this name. */
 	for (size_t i = pp_event_args(event); i > 0; i--)
@@ -451,20 +447,12 @@ static size_t duration_find(const struct otlp *otlp, const struct pp_event *even
 
 /* ---- spans of calls in calls ---- */
 
-/* Returns a number for the function whose entry or return the probe is: the hash of its name (FNV-1a). */
-static uint64_t function_number(const char *name, size_t length)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (size_t i = 0; i < length; i++)
-		hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3;
-	return hash;
-}
+/* A function whose entry or return is probed has the hash of its name as a number. */
 
 /* Returns the number of the function whose return the probe is. */
 static uint64_t return_number(const char *probe)
 {
-	return function_number(probe, strlen(probe) - strlen(text_ends(probe, "%return") ? "%return" : "__return"));
+	return hash_fnv1a(probe, strlen(probe) - strlen(text_has_end(probe, "%return") ? "%return" : "__return"));
 }
 
 static int function_compare_numbers(const void *a, const void *b)
@@ -479,7 +467,7 @@ static int function_add(const char *probe, const char *argument, void *arg)
 {
 	struct otlp *otlp = arg;
 
-	if (strcmp(argument, "duration") != 0 || (!text_ends(probe, "%return") && !text_ends(probe, "__return")))
+	if (strcmp(argument, "duration") != 0 || (!text_has_end(probe, "%return") && !text_has_end(probe, "__return")))
 		return 0;
 	otlp->functions = xreallocarray(otlp->functions, otlp->nfunctions + 1, sizeof(*otlp->functions));
 	otlp->functions[otlp->nfunctions++] = return_number(probe);
@@ -524,9 +512,17 @@ static void entry_take(struct otlp *otlp, const struct pp_event *event)
 
 	if (!otlp->nfunctions || otlp->options->latency[0])
 		return;
-	number = function_number(probe, text_ends(probe, "__entry") ? length - strlen("__entry") : length);
+	number = hash_fnv1a(probe, text_has_end(probe, "__entry") ? length - strlen("__entry") : length);
 	if (bsearch(&number, otlp->functions, otlp->nfunctions, sizeof(number), function_compare_numbers))
 		otlp_calls_enter(otlp->calls, pp_event_pid(event), pp_event_tid(event), number, pp_event_time(event));
+}
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static struct otlp_span *span_make(struct otlp *otlp, const struct pp_event *event, size_t duration)
@@ -541,6 +537,7 @@ static struct otlp_span *span_make(struct otlp *otlp, const struct pp_event *eve
 	span->attributes = attributes_make(event, duration, &span->dropped);
 	span->resource = json_object_get(otlp_resource(otlp->resources, pp_event_pid(event), pp_event_comm(event)));
 	span->ended = pp_event_time(event);
+	span->taken = monotonic_ns();
 	span->end = pp_event_time_of_day(event);
 	span->begin = span->end - pp_event_arg_int(event, duration);
 	pp_event_mark(event, &span->mark);
@@ -613,14 +610,7 @@ void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event, otlp_l
 
 void otlp_put_waiting(FILE *out, struct otlp *otlp, bool all, otlp_line_fn *line, void *arg)
 {
-	struct timespec now;
-	uint64_t until = UINT64_MAX;
-
-	if (!all) {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		until = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - WAIT_NS;
-	}
-	spans_put(out, otlp, otlp_calls_expire(otlp->calls, until), line, arg);
+	spans_put(out, otlp, otlp_calls_expire(otlp->calls, all ? UINT64_MAX : monotonic_ns() - WAIT_NS), line, arg);
 }
 
 void otlp_put_account(FILE *out, struct otlp *otlp, const char *session, uint64_t recorded, uint64_t lost)

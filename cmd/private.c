@@ -30,6 +30,7 @@ void private_end(struct private_session *private)
 	if (private->session)
 		pp_session_close(private->session);
 	pp_request_free(private->request);
+	targets_close(&private->targets);
 	private->session = NULL;
 	private->request = NULL;
 }

@@ -701,11 +701,12 @@ static enum status list_sessions(struct options *o)
 	if (o->json) {
 		json_object *document = json_new_object();
 
-		json_add(document, "sessions", list.rows);
+		json_add(document, "sessions", json_object_get(list.rows));
 		ui_print_document(o, stdout, document);
 	} else if (!list.n && !list.failed) {
 		ui_info(o, "no sessions");
 	}
+	json_object_put(list.rows);
 	if (list.failed)
 		return list.n ? STATUS_PART : STATUS_FAILED;
 	return STATUS_DONE;

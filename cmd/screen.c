@@ -206,14 +206,13 @@ static void line_put(FILE *out, const char *text, size_t length, size_t columns)
 	fputs("\033[0m\033[K", out);
 }
 
-int screen_show(const char *text, size_t length)
+int screen_show(const char *text, size_t length, size_t columns, size_t lines)
 {
-	size_t columns, lines, size = 0, done;
+	size_t size = 0, done;
 	char *page = NULL;
 	FILE *out = xmemstream(&page, &size);
 	int err;
 
-	screen_size(&columns, &lines);
 	fputs("\033[H", out);
 	for (size_t line = 0; line < lines && length; line++) {
 		const char *end = memchr(text, '\n', length);

@@ -136,6 +136,7 @@ static enum status wait_for_exit(const struct snapshot_command *s, struct pp_ses
 	}
 	while (!interrupted && !targets_ended(&targets))
 		poll(NULL, 0, TICK_MS);
+	targets_close(&targets);
 	return STATUS_DONE;
 }
 

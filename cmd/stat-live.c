@@ -128,12 +128,13 @@ int live_draw(struct live *live, struct reading *reading, enum status *status)
 {
 	const struct stat_command *c = live->c;
 	struct reading shown;
-	size_t columns, lines, size = 0;
+	size_t columns, lines, height, size = 0;
 	char *text = NULL;
 	FILE *out;
 	int err;
 
-	screen_size(&columns, &lines);
+	screen_size(&columns, &height);
+	lines = height;
 	*status = live_report(live, reading, &shown);
 	/* Aggregates get what the counts leave, and two thirds of the lines at least. */
 	if (reading->aggregates && pp_aggregates_tables(reading->aggregates))
@@ -149,7 +150,7 @@ int live_draw(struct live *live, struct reading *reading, enum status *status)
 	if (reading->aggregates && pp_aggregates_tables(reading->aggregates))
 		aggregates_print(out, reading->aggregates, c->top ? c->top : LIVE_KEYS, columns);
 	xmemstream_close(out);
-	err = screen_show(text, size);
+	err = screen_show(text, size, columns, height);
 	free(text);
 	free(shown.rows);
 	free(live->messages);

@@ -4,12 +4,21 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "cmd/alloc.h"
 #include "cmd/ui.h"
+
+void targets_close(struct target_processes *targets)
+{
+	for (size_t i = 0; i < targets->n; i++)
+		close(targets->pidfds[i]);
+	free(targets->pidfds);
+	*targets = (struct target_processes){ 0 };
+}
 
 /* Adds a process. Returns false, with an error message, if it may live but cannot be waited for. */
 static bool target_add(struct target_processes *targets, struct options *o, pid_t pid)
@@ -35,12 +44,15 @@ static bool target_add(struct target_processes *targets, struct options *o, pid_
 bool targets_open(struct target_processes *targets, struct options *o, const struct arming *arming)
 {
 	/* Processes in a wider scope can outlive those of -p. */
-	bool is_wider = o->children || o->pgrp || o->cgroup;
+	bool is_wider = o->children || o->pgrp || o->cgroup, added = true;
 
-	for (size_t i = 0; i < o->npids && !is_wider; i++)
-		if (!target_add(targets, o, o->pids[i]))
-			return false;
-	return !arming->argv || target_add(targets, o, arming->child.pid);
+	for (size_t i = 0; i < o->npids && !is_wider && added; i++)
+		added = target_add(targets, o, o->pids[i]);
+	if (added && arming->argv)
+		added = target_add(targets, o, arming->child.pid);
+	if (!added)
+		targets_close(targets);
+	return added;
 }
 
 bool targets_ended(struct target_processes *targets)

@@ -22,5 +22,6 @@ struct target_processes {
 bool targets_open(struct target_processes *targets, struct options *options, const struct arming *arming);
 /* Returns whether there are targets and all have ended. */
 bool targets_ended(struct target_processes *targets);
+void targets_close(struct target_processes *targets);
 
 #endif

@@ -794,6 +794,11 @@ const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table);
 /* As pp_stat_build_id(); "" also if files with different build-ids had the path. */
 const char *pp_table_build_id(const struct pp_aggregates *aggregates, size_t table);
 const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table); /* the expression */
+/*
+ * The sites of a probe can have arguments of different types, whose keys and values cannot be compared. They have tables of their own.
+ * Returns the types that differ, such as "arg0 unsigned". "": no other table has the same probe, file, expression and sampling.
+ */
+const char *pp_table_types(const struct pp_aggregates *aggregates, size_t table);
 /* The sampling of the hits that were aggregated, as given to pp_request_every() and pp_request_rate(). 0: all. */
 void pp_table_sample(const struct pp_aggregates *aggregates, size_t table, unsigned *every, unsigned *rate);
 

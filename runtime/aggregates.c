@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The aggregates of a session, in tables. A table is one probe in one file with one expression.
+ * The aggregates of a session, in tables. A table is one probe in one file with one expression, whose keys and values have one type
+ * (table-types.h).
  *
  * 1. Make a table for each group of each attachment, and merge equal tables. What a backend counted for a group goes to
  *    its table.
@@ -13,9 +14,11 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
 #include "runtime/stacks.h"
+#include "runtime/table-types.h"
 
 /* The cell of one bucket of an entry's column. */
 struct bucket {
@@ -36,6 +39,7 @@ struct agg_table {
 	const char *probe, *file, *text;
 	const char *build_id; /* "": several files had the path */
 	const struct manifest_aggregate *aggregate;
+	char *types; /* of those that differ in the tables of this probe and expression; NULL: it is the only one */
 	size_t parts_size;  /* in an agg_key */
 	size_t stack_at;    /* offset of the stack in the parts, NO_STACK */
 	size_t stored_size; /* of entry.parts */
@@ -61,26 +65,29 @@ struct pp_aggregates {
 
 /* ---- tables ---- */
 
-static int table_compare(const void *a, const void *b)
+static struct table_types table_types(const struct agg_table *t)
 {
-	const struct agg_table *x = a, *y = b;
+	return (struct table_types){ t->manifest, t->aggregate };
+}
+
+/* Compares what users name a table by. */
+static int table_compare_names(const struct agg_table *x, const struct agg_table *y)
+{
 	int by = strcmp(x->probe, y->probe);
 
 	if (!by)
 		by = strcmp(x->file, y->file);
 	if (!by)
 		by = strcmp(x->text, y->text);
-	if (!by)
-		by = memcmp(&x->manifest->sample, &y->manifest->sample, sizeof(x->manifest->sample));
-	if (!by)
-		by = (x->aggregate->ncolumns > y->aggregate->ncolumns) -
-		     (x->aggregate->ncolumns < y->aggregate->ncolumns);
-	if (!by)
-		by = memcmp(x->aggregate->columns, y->aggregate->columns, sizeof(x->aggregate->columns));
-	for (uint32_t i = 0; !by && i < x->aggregate->nparts && i < y->aggregate->nparts; i++)
-		by = (x->aggregate->parts[i].kind > y->aggregate->parts[i].kind) -
-		     (x->aggregate->parts[i].kind < y->aggregate->parts[i].kind);
-	return by;
+	return by ? by : memcmp(&x->manifest->sample, &y->manifest->sample, sizeof(x->manifest->sample));
+}
+
+static int table_compare(const void *a, const void *b)
+{
+	const struct table_types x = table_types(a), y = table_types(b);
+	int by = table_compare_names(a, b);
+
+	return by ? by : table_types_compare(&x, &y);
 }
 
 /* Returns the offset of the stack in the parts of a key, or NO_STACK. */
@@ -128,10 +135,8 @@ static int table_find(struct pp_aggregates *a, const struct manifest *d, uint32_
 
 static uint32_t parts_hash(const uint8_t *parts, size_t n)
 {
-	uint64_t h = 0xcbf29ce484222325u;
+	uint64_t h = hash_fnv1a(parts, n);
 
-	while (n--)
-		h = (h ^ *parts++) * 0x100000001b3u;
 	return (uint32_t)(h ^ h >> 32);
 }
 
@@ -403,6 +408,25 @@ static void tables_sort(struct pp_aggregates *a)
 		qsort(a->tables, a->ntables, sizeof(*a->tables), table_compare);
 }
 
+/* Sets the types of tables that users name alike. */
+static int tables_set_types(struct pp_aggregates *a)
+{
+	for (size_t i = 0; i < a->ntables; i++) {
+		struct table_types types = table_types(&a->tables[i]);
+		uint32_t which = 0;
+
+		for (size_t k = 0; k < a->ntables; k++) {
+			const struct table_types others = table_types(&a->tables[k]);
+
+			if (!table_compare_names(&a->tables[i], &a->tables[k]))
+				which |= table_types_differ(&types, &others);
+		}
+		if (which && !(a->tables[i].types = table_types_text(&types, which)))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int pp_session_aggregates(struct pp_session *session, struct pp_aggregates **aggregates)
 {
 	struct pp_aggregates *a = calloc(1, sizeof(*a));
@@ -414,11 +438,14 @@ int pp_session_aggregates(struct pp_session *session, struct pp_aggregates **agg
 	err = session_refresh(session);
 	for (size_t i = 0; !err && i < session->nattachments; i++)
 		err = aggregates_add(a, session->attachments[i]);
+	if (!err) {
+		tables_sort(a);
+		err = tables_set_types(a);
+	}
 	if (err) {
 		pp_aggregates_free(a);
 		return err;
 	}
-	tables_sort(a);
 	*aggregates = a;
 	return 0;
 }
@@ -432,6 +459,7 @@ static void table_release(struct agg_table *t)
 	free(t->all.buckets);
 	free(t->entries);
 	free(t->index);
+	free(t->types);
 }
 
 void pp_aggregates_free(struct pp_aggregates *aggregates)
@@ -504,6 +532,13 @@ const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table)
 	const struct agg_table *t = table_at(aggregates, table);
 
 	return t ? t->text : NULL;
+}
+
+const char *pp_table_types(const struct pp_aggregates *aggregates, size_t table)
+{
+	const struct agg_table *t = table_at(aggregates, table);
+
+	return t ? t->types ? t->types : "" : NULL;
 }
 
 void pp_table_sample(const struct pp_aggregates *aggregates, size_t table, unsigned *every, unsigned *rate)

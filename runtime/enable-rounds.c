@@ -106,8 +106,7 @@ static int round_describe(struct round *round, const char *label, struct manifes
 
 /* ---- one round ---- */
 
-/* Finds the points of the round that have no error. */
-static int round_collect(struct enabling *e, struct round *round)
+int round_collect(const struct enabling *e, struct round *round)
 {
 	free(round->points);
 	round->npoints = 0;

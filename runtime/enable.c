@@ -22,17 +22,17 @@
 /* Makes a round for the preferred backend and, with "auto", for each one after it in the list. */
 static int rounds_choose(struct enabling *e)
 {
-	int err = 0;
+	int err = 0, usable;
 
 	for (size_t i = 0; i < nbackends; i++) {
 		if (!e->any && e->request->backend != backends[i])
 			continue;
-		if (!e->nrounds) {
-			err = backends[i]->usable(e->request, e->any);
-			if (err)
-				continue;
+		usable = backends[i]->usable(e->request, e->any);
+		if (!e->nrounds && usable) {
+			err = usable;
+			continue;
 		}
-		e->rounds[e->nrounds++].backend = backends[i];
+		e->rounds[e->nrounds++] = (struct round){ .backend = backends[i], .usable = !usable };
 	}
 	return e->nrounds ? 0 : err;
 }
@@ -56,19 +56,15 @@ static void calls_assign(struct enabling *e)
 	}
 }
 
-/* Assigns each point to the first backend that takes its site, to the preferred one if none does. */
+/* Assigns each point to the first usable backend that takes its site, to the preferred one if none does. */
 static void points_assign(struct enabling *e)
 {
-	bool usable[BACKENDS_MAX] = { true };
-
-	for (size_t r = 1; r < e->nrounds; r++)
-		usable[r] = !e->rounds[r].backend->usable(e->request, true);
 	for (size_t i = 0; i < e->targets.npoints; i++) {
 		struct arm_point *point = &e->targets.points[i];
 
 		point->backend = e->rounds[0].backend;
 		for (size_t r = 0; r < e->nrounds && !point->error; r++)
-			if (usable[r] && e->rounds[r].backend->takes(point->site)) {
+			if (e->rounds[r].usable && e->rounds[r].backend->takes(point->site)) {
 				point->backend = e->rounds[r].backend;
 				break;
 			}
@@ -123,36 +119,31 @@ static int rounds_choose_all(struct enabling *e)
 			continue;
 		err = backends[i]->foresee(e->request, NULL, 0);
 		if (!err)
-			e->rounds[e->nrounds++].backend = backends[i];
+			e->rounds[e->nrounds++] = (struct round){ .backend = backends[i], .usable = true };
 	}
 	return e->nrounds ? 0 : err;
 }
 
-/* Assigns each point to the first backend that takes its site, and refuses points that the backend can never arm. */
+/* Refuses points that their backend can never arm. */
 static int points_foresee(struct enabling *e)
 {
-	struct arm_point **points = calloc(e->targets.npoints + 1, sizeof(struct arm_point *));
-	int err = points ? 0 : error_nomem();
+	int err = 0;
 
-	for (size_t i = 0; i < e->targets.npoints; i++) {
-		struct arm_point *point = &e->targets.points[i];
-		size_t r = 0;
-
-		while (r < e->nrounds && !point->error && !e->rounds[r].backend->takes(point->site))
-			r++;
-		point->backend = e->rounds[r < e->nrounds ? r : 0].backend;
-	}
-	calls_assign(e);
 	for (size_t r = 0; r < e->nrounds && !err; r++) {
-		size_t n = 0;
-
-		for (size_t i = 0; i < e->targets.npoints; i++)
-			if (!e->targets.points[i].error && e->targets.points[i].backend == e->rounds[r].backend)
-				points[n++] = &e->targets.points[i];
-		err = e->rounds[r].backend->foresee(e->request, points, n);
+		err = round_collect(e, &e->rounds[r]);
+		if (!err)
+			err = e->rounds[r].backend->foresee(e->request, e->rounds[r].points, e->rounds[r].npoints);
 	}
-	free(points);
 	return err;
+}
+
+static void enabling_release(struct enabling *e)
+{
+	for (size_t i = 0; i < e->nrounds; i++) {
+		arm_misses_release(&e->rounds[i].misses);
+		free(e->rounds[i].points);
+	}
+	targets_release(&e->targets);
 }
 
 int pp_request_check(const struct pp_request *request, struct pp_report **report)
@@ -165,8 +156,10 @@ int pp_request_check(const struct pp_request *request, struct pp_report **report
 	if (err)
 		return err;
 	err = targets_find(&e.targets, request);
-	if (!err)
-		err = points_foresee(&e);
+	if (err)
+		goto out;
+	points_assign(&e);
+	err = points_foresee(&e);
 	if (err)
 		goto out;
 	for (size_t i = 0; i < e.targets.npoints; i++)
@@ -176,7 +169,7 @@ int pp_request_check(const struct pp_request *request, struct pp_report **report
 		goto out;
 	err = e.targets.npoints ? 0 : no_targets(&e);
 out:
-	targets_release(&e.targets);
+	enabling_release(&e);
 	return err;
 }
 
@@ -193,10 +186,6 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	err = targets_find(&e.targets, request);
 	if (!err)
 		err = targets_arm_and_report(&e, report);
-	for (size_t i = 0; i < e.nrounds; i++) {
-		arm_misses_release(&e.rounds[i].misses);
-		free(e.rounds[i].points);
-	}
-	targets_release(&e.targets);
+	enabling_release(&e);
 	return err;
 }

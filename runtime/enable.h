@@ -9,6 +9,7 @@
 /* One backend's share of a request. */
 struct round {
 	const struct backend *backend;
+	bool usable; /* the backend can serve the request; the preferred one always can */
 	bool locked;
 	struct arm_point **points; /* what the backend is to arm, in the order of the targets */
 	size_t npoints;
@@ -27,6 +28,8 @@ struct enabling {
 
 /* enable-rounds.c: arms all points, or none and returns an error. */
 int rounds_arm(struct enabling *e);
+/* Finds the points of the round that have no error. The caller frees round->points. Returns 0 or -ENOMEM. */
+int round_collect(const struct enabling *e, struct round *round);
 /* Returns -ESRCH if a process of the request has ended. */
 int request_check_alive(const struct pp_request *request);
 

@@ -52,8 +52,14 @@ static int attachment_label(const struct attachment *attachment,
 
 int pp_session_labels(struct pp_session *session, int (*fn)(const struct pp_labelled *labelled, void *arg), void *arg)
 {
-	int err = session_refresh(session);
+	const bool hasty = session->hasty;
+	int err;
 
+	session->hasty = true; /* pp_session_open() has waited for the locks of these parts */
+	err = session_open_all(session);
+	session->hasty = hasty;
+	if (!err)
+		err = session_refresh(session);
 	for (size_t i = 0; i < session->nattachments && !err; i++)
 		err = attachment_label(session->attachments[i], fn, arg);
 	return err;

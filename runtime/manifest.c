@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "runtime/fetch/print.h"
 #include "runtime/function.h"
 #include "sdt/image.h"
@@ -255,11 +256,8 @@ static int list_append(struct item_list *list, const void *items, size_t n)
 
 static uint32_t bytes_hash(const void *bytes, size_t n)
 {
-	const unsigned char *b = bytes;
-	uint64_t h = 0xcbf29ce484222325u;
+	uint64_t h = hash_fnv1a(bytes, n);
 
-	while (n--)
-		h = (h ^ *b++) * 0x100000001b3u;
 	return h ^ h >> 32;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "base/order.h"
 #include "runtime/call.h"
 #include "runtime/disasm.h"
 #include "runtime/fetch/aggregate.h"
@@ -265,12 +266,6 @@ struct site_point {
 	const struct pp_site *site;
 	size_t point;
 };
-
-#define ORDER(x, y)                                \
-	do {                                       \
-		if ((x) != (y))                    \
-			return (x) < (y) ? -1 : 1; \
-	} while (0)
 
 /* Orders sites by the properties that determine their programs. */
 static int site_point_compare(const void *x, const void *y)

@@ -134,8 +134,7 @@ static bool session_has_part(const struct pp_session *session)
 	return false;
 }
 
-/* Opens the parts of all backends. Returns the error of the first backend that has a part that cannot be opened. */
-static int session_open_all(struct pp_session *session)
+int session_open_all(struct pp_session *session)
 {
 	char *message = NULL;
 	int first = 0;

@@ -37,6 +37,11 @@ int session_open(const char *name, bool create, bool hasty, struct pp_session **
 int session_open_backend(struct pp_session *session, const struct backend *backend, bool create);
 /* Opens parts that other commands made since the session was opened. */
 void session_open_new_parts(struct pp_session *session);
+/*
+ * Opens the parts of all backends that are not open. Returns the error of the first backend that has a part that cannot be opened, as
+ * while another command has its lock.
+ */
+int session_open_all(struct pp_session *session);
 /* Opens the backend's part, locks it, and reads its attachments. The caller unlocks it by backend->unlock(). */
 int session_lock(struct pp_session *session, const struct backend *backend, bool create);
 /* Reads the attachments of all parts again. -ENOENT: the session has ended. */

@@ -28,7 +28,7 @@
 
 int perfetto_open(struct perfetto *perfetto, const char *path, const struct run *run)
 {
-	*perfetto = (struct perfetto){ .path = path, .run = run, .names = run->names };
+	*perfetto = (struct perfetto){ .path = path, .run = run };
 	if (!strcmp(path, "-")) {
 		perfetto->file = stdout;
 	} else {
@@ -101,7 +101,7 @@ static FILE *perfetto_begin(struct perfetto *perfetto, char phase, int64_t time)
 static void perfetto_put_thread(const struct perfetto *perfetto, const struct report_thread *thread)
 {
 	fprintf(perfetto->file, ",\"pid\":%" PRId64 ",\"tid\":%" PRId64,
-	        process_number(perfetto->names, thread->process), thread_number(perfetto->names, thread));
+	        process_number(perfetto->run->names, thread->process), thread_number(perfetto->run->names, thread));
 }
 
 static void perfetto_put_name(FILE *file, const char *name)
@@ -146,7 +146,7 @@ static void perfetto_record(void *state, const struct report_record *record)
 		return;
 	/* The other functions write the records of calls. */
 	if (probe->function == REPORT_NONE || record->thread->is_other ||
-	    (probe->is_entry && !names_function_at(perfetto->names, probe->function)->has_return))
+	    (probe->is_entry && !names_function_at(perfetto->run->names, probe->function)->has_return))
 		perfetto_instant(perfetto, record, "probe");
 	perfetto_check(perfetto);
 }
@@ -264,7 +264,7 @@ static void perfetto_put_metadata(struct perfetto *perfetto, const char *what, i
 
 static void perfetto_put_names(struct perfetto *perfetto)
 {
-	const struct report_names *names = perfetto->names;
+	const struct report_names *names = perfetto->run->names;
 
 	for (size_t i = 0; i < names_processes(names); i++) {
 		const struct report_process *process = names_process_at(names, i);

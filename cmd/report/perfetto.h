@@ -13,7 +13,6 @@ struct perfetto {
 	FILE *file;
 	bool is_seekable; /* perfetto_restart() is possible */
 	const struct run *run;
-	const struct report_names *names;
 	int64_t begin; /* time 0: the first record, or a measured call that began before it */
 	bool has_begin;
 	uint64_t events, asyncs;

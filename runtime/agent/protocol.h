@@ -300,6 +300,7 @@ enum agent_ring_state {
 	AGENT_RING_FREE,     /* has no owner */
 	AGENT_RING_TAKEN,    /* belongs to a thread */
 	AGENT_RING_FINISHED, /* its thread has ended; free after it has been read to its end */
+	AGENT_RING_MOVING,   /* its thread has ended, and another one moves or drops the records to take it */
 };
 
 /*

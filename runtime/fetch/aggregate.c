@@ -197,6 +197,14 @@ static int stack_words_emit(struct aggregate_parser *ap, const struct token *tok
 	return ap->p.error;
 }
 
+/* An unsigned integer of less than 64 bits is a signed one in a key, so that sites with arguments of both types share a table. */
+static enum pp_kind integer_part_kind(const struct value *value)
+{
+	if (value->kind == PP_MISSING || value->kind == PP_UNSIGNED)
+		return value->is_unsigned ? PP_UNSIGNED : PP_SIGNED;
+	return value->kind;
+}
+
 /* Emits the step that ends a part of the key, whose value is on the stack. */
 static int part_emit(struct aggregate_parser *ap, const struct value *value, struct agg_part *part)
 {
@@ -224,7 +232,7 @@ static int part_emit(struct aggregate_parser *ap, const struct value *value, str
 		err = value_want_integer(p, value);
 		if (err)
 			return err;
-		part->kind = value->kind != PP_MISSING ? value->kind : value->is_unsigned ? PP_UNSIGNED : PP_SIGNED;
+		part->kind = integer_part_kind(value);
 	}
 	parser_emit_step(p, &value->token, &(struct fetch_step){ .op = op, .a = i });
 	ap->a.nparts++;

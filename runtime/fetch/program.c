@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/order.h"
 #include "runtime/fetch/print.h"
 #include "sdt/image.h"
 #include "sdt/operand.h"
@@ -259,12 +260,6 @@ void fetch_release(struct fetch_program *program)
 	free(program->aggregate);
 	memset(program, 0, sizeof(*program));
 }
-
-#define ORDER(x, y)                                \
-	do {                                       \
-		if ((x) != (y))                    \
-			return (x) < (y) ? -1 : 1; \
-	} while (0)
 
 /* The parts of steps that a comparison ignores. */
 struct ignored {

@@ -78,8 +78,12 @@ static void emit_begin_time(struct emitter *e, label out)
 /* r7 = the frames of the thread; r8 = the stack pointer */
 static void emit_thread(struct emitter *e, bool create, label none)
 {
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
-	emit_frames(e, create, none);
+	if (create) {
+		emit_thread_storage(e, e->maps->frames, none);
+	} else {
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
+		emit_frames(e, none);
+	}
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
 }
 
@@ -143,18 +147,21 @@ static void emit_no_room(struct emitter *e, label out)
 /* Abandons the frames that are over at a begin. r8 is the stack pointer. */
 static void emit_begin_over(struct emitter *e)
 {
-	label end = label_new(e), over = label_new(e), loop = emit_loop(e, end);
+	label end = label_new(e), loop = emit_loop(e, end);
 
 	emit_innermost(e, end);
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
-	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, end));
-	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_3, BPF_REG_8, over));
+	/* r3 = 1 if the frame's begin is another site, else 0 */
 	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, what)));
 	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_3, KERNEL_FRAME_EXACT | ((1 << COOKIE_POINT_BITS) - 1)));
 	emit_point(e, BPF_REG_4);
-	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_3, BPF_REG_4, end));
-	label_place(e, over);
-	emit_abandon_innermost(e, loop);
+	emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_3, BPF_REG_4));
+	emit(e, BPF_ALU64_IMM(BPF_NEG, BPF_REG_3, 0));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_3, 63));
+	/* The frame is not over if its stack pointer is above, or equal and the site is another one. */
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_2, offsetof(struct kernel_frame, sp)));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, BPF_REG_4));
+	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, end));
+	emit_abandon_innermost(e, loop, end);
 	label_place(e, end);
 }
 
@@ -192,7 +199,7 @@ static void emit_find_frame(struct emitter *e, label unmatched)
 	emit_innermost(e, unmatched);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
 	emit(e, BPF_JMP_REG(BPF_JGE, BPF_REG_3, BPF_REG_8, alive));
-	emit_abandon_innermost(e, loop);
+	emit_abandon_innermost(e, loop, unmatched);
 
 	label_place(e, alive);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_5, BPF_REG_7, offsetof(struct kernel_frames, depth)));
@@ -213,7 +220,7 @@ static void emit_find_frame(struct emitter *e, label unmatched)
 	emit_innermost(e, unmatched);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_10, AT_TIME));
 	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_1, BPF_REG_3, ready));
-	emit_abandon_innermost(e, loop);
+	emit_abandon_innermost(e, loop, unmatched);
 	label_place(e, ready);
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, offsetof(struct kernel_frames, depth)));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_2, AT_FRAME));

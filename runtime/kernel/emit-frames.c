@@ -2,13 +2,13 @@
 /* What the programs for calls share: emit-returns.c and emit-calls.c. */
 #include "runtime/kernel/emit-frames.h"
 
-/* r7 = the frames of the task in r0 */
-void emit_frames(struct emitter *e, bool create, label none)
+/* r7 = the frames of the task in r0, if it has any */
+void emit_frames(struct emitter *e, label none)
 {
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_0));
 	emit_map_fd(e, BPF_REG_1, e->maps->frames);
 	emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
-	emit(e, BPF_MOV64_IMM(BPF_REG_4, create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0));
+	emit(e, BPF_MOV64_IMM(BPF_REG_4, 0));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_task_storage_get));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, none));
 	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));
@@ -51,19 +51,28 @@ void emit_own_calls(struct emitter *e, label none)
 	emit_calls(e, none);
 }
 
-/* Removes the innermost frame, with r1 and r2 of emit_innermost(), as abandoned. Jumps to next. */
-void emit_abandon_innermost(struct emitter *e, label next)
+void emit_abandon_innermost(struct emitter *e, label next, label none)
 {
+	/* The point becomes the key, and what follows it is read again after the call. */
+	_Static_assert(offsetof(struct kernel_frame, what) == offsetof(struct kernel_frame, point) + 4, "one word");
+
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, offsetof(struct kernel_frames, depth)));
-	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, what)));
-	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_1, KERNEL_FRAME_MISSED));
-	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_1, 0, next));
-	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, point)));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_1, AT_KEY));
-	emit_calls(e, next);
-	emit_atomic_add(e, BPF_REG_0, offsetof(struct kernel_calls, active), -1);
-	emit_atomic_add(e, BPF_REG_0, offsetof(struct kernel_calls, abandoned), 1);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, point)));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_1, AT_KEY));
+	emit_calls(e, none);
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_1, BPF_REG_10, AT_KEY + 4));
+	emit_frame_flag(e, BPF_REG_1, KERNEL_FRAME_MISSED);
+	emit(e, BPF_ALU64_IMM(BPF_XOR, BPF_REG_1, 1));
+	emit(e, BPF_ATOMIC_OP(BPF_DW, BPF_ADD, BPF_REG_0, BPF_REG_1, offsetof(struct kernel_calls, abandoned)));
+	emit(e, BPF_ALU64_IMM(BPF_NEG, BPF_REG_1, 0));
+	emit(e, BPF_ATOMIC_OP(BPF_DW, BPF_ADD, BPF_REG_0, BPF_REG_1, offsetof(struct kernel_calls, active)));
 	emit(e, BPF_JMP_A(next));
+}
+
+void emit_frame_flag(struct emitter *e, int reg, uint32_t flag)
+{
+	emit(e, BPF_ALU64_IMM(BPF_RSH, reg, __builtin_ctz(flag)));
+	emit(e, BPF_ALU64_IMM(BPF_AND, reg, 1));
 }
 
 /* Returns the label of a loop that runs at most depth times and then jumps to end. */

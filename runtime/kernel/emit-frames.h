@@ -7,8 +7,8 @@
 
 enum { FRAME = sizeof(struct kernel_frame), FRAMES = offsetof(struct kernel_frames, frames) };
 
-/* r7 = the frames of the task in r0 */
-void emit_frames(struct emitter *e, bool create, label none);
+/* r7 = the frames of the task in r0, if it has any */
+void emit_frames(struct emitter *e, label none);
 /* dst = the address of the frame with the index in dst */
 void emit_frame_address(struct emitter *e, int dst);
 /* r1 = the index, r2 = the address of the innermost frame */
@@ -17,9 +17,17 @@ void emit_innermost(struct emitter *e, label none);
 void emit_calls(struct emitter *e, label none);
 /* r0 = the struct kernel_calls of the program's point */
 void emit_own_calls(struct emitter *e, label none);
-/* Removes the innermost frame, with r1 and r2 of emit_innermost(), as abandoned. Jumps to next. */
-void emit_abandon_innermost(struct emitter *e, label next);
-/* Returns the label of a loop that runs at most depth times and then jumps to end. */
+/*
+ * Removes the innermost frame, with r1 and r2 of emit_innermost(), as abandoned. Jumps to next, or to none, which does not happen:
+ * the verifier wants it.
+ */
+void emit_abandon_innermost(struct emitter *e, label next, label none);
+/* reg = 1 if a frame's `what` in reg has the flag, else 0 */
+void emit_frame_flag(struct emitter *e, int reg, uint32_t flag);
+/*
+ * Returns the label of a loop that runs at most depth times and then jumps to end. The verifier follows each round of the loop, and in
+ * each round all ways back to the loop. So there is only one: conditions within a round are computed without jumps.
+ */
 label emit_loop(struct emitter *e, label end);
 /* Computes the duration of the call in AT_FRAME and stores it as the frame's time. r8 is the overhead of its traps. */
 void emit_duration(struct emitter *e);

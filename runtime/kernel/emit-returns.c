@@ -62,24 +62,23 @@ static void emit_push(struct emitter *e)
 
 void emit_call(struct emitter *e, label out)
 {
-	label missed = label_new(e), too_many = label_new(e), push = label_new(e), over = label_new(e), loop;
+	label missed = label_new(e), too_many = label_new(e), push = label_new(e), loop;
 
 	/* From here on r9 has the point's struct kernel_calls: the point's counters are not needed any more. */
 	emit_own_calls(e, out);
 	emit(e, BPF_MOV64_REG(BPF_REG_9, BPF_REG_0));
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
-	emit_frames(e, true, missed);
+	emit_thread_storage(e, e->maps->frames, missed);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
 	loop = emit_loop(e, push);
 	emit_innermost(e, push);
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
-	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, push));
-	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_3, BPF_REG_8, over));
+	/* The frame is not over if its stack pointer is above, or equal and not exact. */
 	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, what)));
-	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_3, KERNEL_FRAME_EXACT));
-	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_3, 0, push));
-	label_place(e, over);
-	emit_abandon_innermost(e, loop);
+	emit_frame_flag(e, BPF_REG_3, KERNEL_FRAME_EXACT);
+	emit(e, BPF_ALU64_IMM(BPF_XOR, BPF_REG_3, 1));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_2, offsetof(struct kernel_frame, sp)));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, BPF_REG_4));
+	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, push));
+	emit_abandon_innermost(e, loop, push);
 
 	label_place(e, push);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_7, offsetof(struct kernel_frames, depth)));
@@ -104,10 +103,10 @@ void emit_call(struct emitter *e, label out)
 
 void emit_leave(struct emitter *e, label out)
 {
-	label found = label_new(e), over = label_new(e), loop;
+	label found = label_new(e), loop;
 
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
-	emit_frames(e, false, out);
+	emit_frames(e, out);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_0, offsetof(struct kernel_frames, now)));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
@@ -117,12 +116,12 @@ void emit_leave(struct emitter *e, label out)
 	emit_innermost(e, out);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
 	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, out));
-	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_3, BPF_REG_8, over));
-	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, what)));
-	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_3, KERNEL_FRAME_EXACT));
-	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_3, 0, found));
-	label_place(e, over);
-	emit_abandon_innermost(e, loop);
+	/* The frame is the call's if its stack pointer is equal and exact: their sum is then r8 + 1. */
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_4, BPF_REG_2, offsetof(struct kernel_frame, what)));
+	emit_frame_flag(e, BPF_REG_4, KERNEL_FRAME_EXACT);
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, BPF_REG_4));
+	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, found));
+	emit_abandon_innermost(e, loop, out);
 
 	label_place(e, found);
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_2, AT_FRAME));
@@ -149,10 +148,10 @@ int emit_abandon(const struct emit_maps *maps, struct emitted *out)
 	label end = label_new(&e), loop;
 
 	emit(&e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_1, 0));
-	emit_frames(&e, false, end);
+	emit_frames(&e, end);
 	loop = emit_loop(&e, end);
 	emit_innermost(&e, end);
-	emit_abandon_innermost(&e, loop);
+	emit_abandon_innermost(&e, loop, end);
 	label_place(&e, end);
 	emit_exit(&e);
 	return emitter_finish(&e, out);

@@ -53,13 +53,14 @@ int kernel_task_storage(const char *name, uint32_t size)
 
 static int task_storage_try(int fd, const void *value)
 {
-	int task = pidfd_open(getpid(), 0), err = 0;
+	int task = pidfd_open(getpid(), 0), err, tries = 0;
 
 	if (task < 0)
 		return -errno;
-	if (bpf_map_update_elem(fd, &task, value, BPF_ANY))
-		err = -errno;
-	else
+	do /* EAGAIN: emitter.h, emit_thread_storage() */
+		err = bpf_map_update_elem(fd, &task, value, BPF_ANY) ? -errno : 0;
+	while (err == -EAGAIN && ++tries < 100);
+	if (!err)
 		bpf_map_delete_elem(fd, &task);
 	close(task);
 	return err;

@@ -14,8 +14,8 @@ struct session_pins;
 struct kernel_returns {
 	int map, frames, starts;       /* `calls`; task storage; the hash of calls with a key */
 	int ended_link, executed_link; /* at the tracepoints of a thread's exit and of exec() */
-	uint32_t depth; /* frames of a thread */
-	struct kernel_calls *counts; /* mapped: an element per point */
+	uint32_t depth;                /* frames of a thread */
+	struct kernel_calls *counts;   /* mapped: an element per point */
 	size_t size;
 };
 

@@ -9,6 +9,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "runtime/cpu.h"
 #include "runtime/kernel/semaphore.h"
 #include "runtime/process.h"
@@ -162,15 +163,6 @@ int semaphore_breakpoints(const struct process *process, int memory, dev_t devic
 }
 
 /* ---- program runs ---- */
-
-static uint64_t hash_fnv1a(const void *bytes, size_t n)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (size_t i = 0; i < n; i++)
-		hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3;
-	return hash;
-}
 
 static ssize_t auxv_read(pid_t pid, void *auxv, size_t room)
 {

@@ -376,7 +376,8 @@ int ctf_threads_write(struct ctf_threads *threads, struct ctf_metadata *metadata
 	int err = 0;
 
 	run.n = 0;
-	qsort(threads->full, threads->nfull, sizeof(*threads->full), block_compare);
+	if (threads->nfull)
+		qsort(threads->full, threads->nfull, sizeof(*threads->full), block_compare);
 	while (run.n < threads->nfull && !err) {
 		struct block *block = threads->full[run.n];
 

@@ -49,8 +49,8 @@ killed() {
 		rm -f "$T/steps"
 		(KILLER_STEP=$step KILLER_COUNT=$T/steps LD_PRELOAD=$T/killer.so timeout -s INT 30 "$@" >"$T/said" 2>&1 </dev/null
 			echo $? >"$T/status") 2>/dev/null
-		# On a busy machine a command may need a step more, as when it was counted, or less.
-		if [ -s "$T/steps" ] && [ "$(cat "$T/steps")" -lt "$step" ] && [ "$step" -gt $((total - 12)) ]; then
+		# A command that waits needs more steps on a busy machine, perhaps when they were counted.
+		if [ -s "$T/steps" ] && [ "$(cat "$T/steps")" -lt "$step" ] && [ "$step" -gt $((total * 3 / 4)) ]; then
 			clean "$name, which ended before step $step of $total"
 			continue
 		fi

@@ -99,7 +99,7 @@ fi
 
 expect 0 probe-enable -q -b agent -s $S --record --buffer 4M -p $a k:three
 tell a "run 4 1000"
-expect 0 timeout -s INT 20 probe-trace -q -s $S -n 4000 -o "$T/trace"
+expect 0 timeout -s INT 120 probe-trace -q -s $S -n 4000 -o "$T/trace"
 if have babeltrace2; then
 	want "records in the trace" 4000 "$(babeltrace2 "$T/trace" | wc -l)"
 else
@@ -122,7 +122,7 @@ agent_build simple
 target "$T/simple"
 expect 0 probe-enable -q -b agent -s $S --record -p $pid app:say
 say "say 4"
-expect 0 timeout -s INT 20 probe-trace -q --json -s $S -n 4
+expect 0 timeout -s INT 120 probe-trace -q --json -s $S -n 4
 want "strings" '"in the image" "on the stack" null "on the heap"' "$(jq -c .args.text <<<"$out" | xargs -d '\n')"
 expect 0 probe-disable -q -s $S
 expect 0 probe-enable -q -b agent -s $S --record -p $pid --if 'text =~ "on*"' app:say

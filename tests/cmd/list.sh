@@ -112,8 +112,8 @@ E
 start q
 start r
 out=$(probe-list --all-processes -m 'app:*' 2>/dev/null | mask)
-[[ $out == *"T/target  1 probe, 1 site  in 3 processes"* ]] || fail "three processes: $out"
-[ "$(grep -c 'T/target ' <<<"$out")" = 1 ] || fail "target is not listed once: $out"
+grep -qx 'T/target  1 probe, 1 site  in 3 processes' <<<"$out" || fail "three processes: $out"
+[ "$(grep -c '^T/target ' <<<"$out")" = 1 ] || fail "target is not listed once: $out"
 stop q
 stop r
 expect 2 probe-list --sessions --all-processes

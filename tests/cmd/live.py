@@ -71,10 +71,9 @@ def test_redraw_and_keys():
 def test_sizes():
     t = begin()
     for columns, lines in (40, 10), (200, 50), (80, 5), (1, 1), (80, 24):
-        t.resize(columns, lines)
         # The screen raises an error if a line or the page does not fit.
-        t.wait(lambda: any(t.screen.text()), "the table is drawn in %d x %d" % (columns, lines))
-        t.read(0.1)
+        t.resize(columns, lines)
+        want("the table is drawn in %d x %d" % (columns, lines), True, any(t.screen.text()))
     t.resize(80, 5)
     t.wait(lambda: t.shows("0 rows above, [12] below"), "the page says that rows are below it")
     want("rows of a small page", 1, len(probes(t)))
@@ -104,7 +103,7 @@ def test_stop():
             return f.read().rsplit(")", 1)[1].split()[0] == "T"
 
     t.wait(is_stopped, "the command is stopped")
-    t.read()
+    t.read_all()
     want("while the command is stopped", "", t.is_restored())
     os.kill(t.pid, signal.SIGCONT)
     t.wait(lambda: t.screen.alternate and t.shows("app:tick"), "the table is drawn again")
@@ -123,7 +122,7 @@ def test_plain():
 
 
 def test_aggregates():
-    command = ["probe-stat", "-p", target, "--agg", "count(), hist(arg0) by arg0 % 2", "app:tick"]
+    command = ["probe-stat", "-i", "0.2", "-p", target, "--agg", "count(), hist(arg0) by arg0 % 2", "app:tick"]
     t = Terminal(command, TERM="xterm", columns=100, lines=30)
     t.wait(lambda: t.shows("COUNT +arg0 % 2") and t.shows(r"hist\(arg0\) of 0:"), "an aggregate is shown")
     t.resize(60, 12)

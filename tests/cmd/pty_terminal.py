@@ -5,6 +5,7 @@ Text is interpreted as an xterm does, for the sequences that the commands may pr
 """
 
 import fcntl
+import math
 import os
 import pty
 import re
@@ -16,7 +17,7 @@ import termios
 import time
 import unicodedata
 
-LIMIT = 20  # seconds
+LIMIT = 60  # seconds, because the machine may be busy
 SEQUENCE = re.compile(rb"\x1b\[(\??)([0-9;]*)([HJKhlm])")
 
 
@@ -27,10 +28,14 @@ def width(char):
 
 
 class Screen:
-    """What a terminal of some size shows."""
+    """What a terminal of some size shows. A frame begins at the top of the page, and ends by clearing the rest of it."""
 
     def __init__(self, columns, lines):
         self.alternate, self.cursor, self.wraps = False, True, True
+        self.strict = True  # a frame that does not fit is an error
+        self.in_frame = False
+        self.stale = 0  # frames to come that may have been made for an earlier size
+        self.drawn = 0  # strict frames that are complete
         self.resize(columns, lines)
         self.below = []  # complete lines that were printed outside of the alternate screen
 
@@ -39,6 +44,11 @@ class Screen:
         self.x = self.y = 0
         self.page = [[" "] * columns for _ in range(lines)]
 
+    def begin_size(self, columns, lines):
+        """From here on, the command draws for another size, but it may have made one frame for the size before."""
+        self.resize(columns, lines)
+        self.strict, self.stale, self.drawn = False, 0 if self.in_frame else 1, 0
+
     def text(self):
         return ["".join(line).rstrip() for line in self.page]
 
@@ -46,7 +56,7 @@ class Screen:
         if private:
             on = letter == "h"
             if numbers == "1049":
-                self.alternate = on
+                self.alternate, self.in_frame = on, False
                 self.resize(self.columns, self.lines)
             elif numbers == "25":
                 self.cursor = on
@@ -56,18 +66,23 @@ class Screen:
                 raise ValueError("unknown mode %s" % numbers)
         elif letter == "H":
             self.x = self.y = 0
+            self.strict = self.strict or not self.stale
+            self.stale = max(self.stale - 1, 0)
+            self.in_frame = True
         elif letter == "K":
             self.page[self.y][self.x :] = [" "] * (self.columns - self.x)
         elif letter == "J":
             self.page[self.y][self.x :] = [" "] * (self.columns - self.x)
             for y in range(self.y + 1, self.lines):
                 self.page[y] = [" "] * self.columns
+            self.drawn += self.strict and self.in_frame
+            self.in_frame = False
 
     def put(self, char):
         if char == "\r":
             self.x = 0
         elif char == "\n":
-            if self.alternate and self.y + 1 >= self.lines:
+            if self.alternate and self.strict and self.y + 1 >= self.lines:
                 raise ValueError("the page has more than %d lines" % self.lines)
             if self.y + 1 < self.lines:
                 self.y += 1
@@ -78,8 +93,10 @@ class Screen:
         else:
             n = width(char)
             if self.x + n > self.columns:
-                if self.alternate:
+                if self.alternate and self.strict:
                     raise ValueError("a line is wider than %d columns: %r" % (self.columns, self.text()[self.y]))
+                if not self.wraps:
+                    return
                 self.put("\r")
                 self.put("\n")
             for i in range(n):
@@ -113,6 +130,7 @@ class Terminal:
         self.screen = Screen(columns, lines)
         self.raw = b""  # all that the command printed
         self.rest = b""
+        self.at_mark = None  # is called at a zero byte
         self.master, self.slave = pty.openpty()
         self.set_size(columns, lines)
         self.before = termios.tcgetattr(self.slave)
@@ -131,10 +149,21 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def resize(self, columns, lines):
-        """The terminal changes its size. What it shows is empty until the command draws again."""
+        """The terminal changes its size. Returns when a frame is complete that the command began after it could know of it.
+
+        Frames before the mark can be of both sizes, those after it of the new one except for a frame that the command was making.
+        """
         self.read()
+        self.screen.strict, self.screen.stale = False, math.inf
         self.set_size(columns, lines)
-        self.screen.resize(columns, lines)
+        self.read_all(lambda: self.screen.begin_size(columns, lines))
+        self.wait(lambda: self.screen.drawn, "the command draws in %d x %d" % (columns, lines))
+
+    def read_all(self, at_mark=lambda: None):
+        """Reads what was written so far: up to a zero byte that follows it. The kernel passes output on with a delay."""
+        self.at_mark = at_mark
+        os.write(self.slave, b"\0")
+        self.wait(lambda: not self.at_mark, "the terminal passes the output on")
 
     def read(self, wait=0):
         while select.select([self.master], [], [], wait)[0]:
@@ -143,13 +172,22 @@ class Terminal:
                 data = os.read(self.master, 65536)
             except OSError:
                 return
-            self.raw += data
-            self.rest = self.screen.feed(self.rest + data)
+            for i, part in enumerate(data.split(b"\0")):
+                if i:
+                    self.mark()
+                self.raw += part
+                self.rest = self.screen.feed(self.rest + part)
+
+    def mark(self):
+        if not self.at_mark:
+            raise ValueError("control character 0")
+        self.at_mark()
+        self.at_mark = None
 
     def wait(self, condition, what):
-        """Reads until the condition holds."""
+        """Reads until the condition holds and the command is not in the middle of a frame."""
         until = time.monotonic() + LIMIT
-        while not condition():
+        while self.screen.in_frame or not condition():
             if time.monotonic() > until:
                 sys.exit("timed out waiting until %s; the screen is:\n%s" % (what, "\n".join(self.screen.text())))
             self.read(0.05)
@@ -171,7 +209,7 @@ class Terminal:
         """Waits until the command has ended. Returns its status as of wait()."""
         self.status = None
         self.wait(self.state, "the command has ended")
-        self.read()
+        self.read_all()
         return self.status
 
     def is_restored(self):

@@ -52,7 +52,9 @@ fuzz() {
 fuzz image -max_len=8192 base/*.c sdt/*.c runtime/{lint*,cpu*}.c
 fuzz text -max_len=300 base/*.c sdt/*.c
 fuzz filter -max_len=300 runtime/fetch/*.c runtime/aggregate.c runtime/abi*.c base/*.c sdt/*.c
-if pkg-config --exists yaml-0.1; then
+if [ "$SAN" ]; then
+	part_skipped "configurations: the library was built with gcc's sanitizers"
+elif pkg-config --exists yaml-0.1; then
 	flags+=(-DHAVE_LIBYAML)
 	libs="-L$B/lib -lprobepoint -Wl,-rpath,$B/lib $(pkg-config --libs json-c yaml-0.1)" # of the library, only setters of requests run
 	fuzz config -max_len=2048 cmd/{config-tree,config-keys,config-parse,options,budget,suggest,arming,arming-report,images,child,ui,json,escape,signals,alloc}.c

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static jmp_buf back;
@@ -36,6 +37,7 @@ PROBED long f(long what, long depth, const char *text)
 	__atomic_add_fetch(&entered, 1, __ATOMIC_RELAXED);
 	switch (what) {
 	case RETURN: break;
+	case WORK: work(); break;
 	case LONGJMP: if (!depth) longjmp(back, 1); break;
 	case THROW: if (!depth) throw std::runtime_error(text); break;
 	case EXIT_THREAD: if (!depth) pthread_exit(NULL); break;
@@ -46,7 +48,6 @@ PROBED long f(long what, long depth, const char *text)
 			pthread_barrier_wait(&barrier);
 		}
 		break;
-	case WORK: work(); break;
 	}
 	long r = depth ? f(what, depth - 1, text) : 1;
 	__atomic_add_fetch(&returned, 1, __ATOMIC_RELAXED);

@@ -75,7 +75,9 @@ all=$(babeltrace2 "$trace" | wc -l) size=$(stat -c %s "$trace/stream_0") stream=
 rm -rf "$T/cut" && cp -r "$trace" "$T/cut"
 
 # This metadata crashes libbabeltrace2 2.0: a clock without a frequency, and two fields of the same name. Later versions may read it.
+[ -z "$SAN" ] || part_skipped "metadata that crashes libbabeltrace2: a sanitizer reports the crash first"
 for edit in '/freq = /d' 's/^\(\t\ts64 _id;\)$/\1\n\1/'; do
+	[ -z "$SAN" ] || break
 	sed "$edit" "$trace/metadata" >"$T/cut/metadata"
 	out=$(probe-report --json "$T/cut" 2>&1)
 	status=$?

@@ -99,6 +99,20 @@ for with in --trace-id=id --no-trace-id; do
 	[ "$with" ] || want "traces" 0 "$(jq '[.[] | select(.above and .above.trace != .trace)] | length' "$T/tree.json")"
 done
 
+# ---- a span waits for the call around it, also if the clock of probe-trace is ahead of that of the records
+if unshare --time --monotonic 100000 true 2>/dev/null; then
+	printf '#include <unistd.h>\n%s\n' '__attribute__((noipa)) void inner(void) {}
+		__attribute__((noipa)) void outer(void) { inner(); usleep(2500000); inner(); }
+		int main(void) { outer(); return 0; }' | "$CC" -O1 -g -xc - -o "$T/slow" || fail "no slow program"
+	unshare --time --monotonic 100000 probe-trace --otlp func:inner 'func:inner%return' func:outer 'func:outer%return' -- "$T/slow" |
+		grep '^{' >"$T/slow.otlp"
+	short "$T/slow.otlp"
+	want "parents in a time namespace" 2 "$(jq -s '[.[] | select(.kind == "span")] | INDEX(.span) as $by |
+		[.[] | select($by[.parent // ""].name == "func:outer")] | length' "$T/slow.otlp.short")"
+else
+	part_skipped "no time namespaces here"
+fi
+
 # ---- the command line
 expect 2 probe-trace --otlp --json -f "$T/calls" func:nested
 want_like "other formats" "*--otlp cannot be combined*" "$(probe-trace --otlp --format '{time}' -f "$T/calls" func:nested 2>&1)"

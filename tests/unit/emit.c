@@ -8,6 +8,8 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 
@@ -263,7 +265,6 @@ struct call_test {
 	struct armed armed;
 	struct flying flying[CALL_HITS];
 	unsigned nflying;
-	bool is_unsure; /* the kernel has missed a begin or an end, for want of memory or of a lock; the rest is not compared */
 	uint64_t passed;
 	struct pp_counts begins, ends; /* expected */
 };
@@ -316,16 +317,6 @@ static void call_abandon(struct call_test *t, unsigned i)
 	t->nflying = i;
 }
 
-/* Returns whether the kernel has counted a begin as missed or an end as unmatched that the model has not. */
-static bool call_is_missed(struct call_test *t, bool begins)
-{
-	struct pp_counts got;
-
-	backend_kernel.counts(t->armed.attachment, begins ? 0 : 1, &got);
-	t->is_unsure |= begins ? got.missed > t->begins.missed : got.unmatched > t->ends.unmatched;
-	return t->is_unsure;
-}
-
 /* Applies a hit of the begin to the model. machine: the registers of the hit. */
 static void call_begin(struct call_test *t, struct fetch_machine *machine)
 {
@@ -333,17 +324,12 @@ static void call_begin(struct call_test *t, struct fetch_machine *machine)
 	struct flying call = { .place = machine->registers[4] };
 	unsigned i = t->nflying;
 
-	if (t->is_unsure)
-		return;
-
 	t->begins.entries++;
 	fetch_run(p, machine, &wanted[0].record);
 	if (p->match == MATCH_KEY && fetch_run_key(p, machine, &call.place)) {
 		t->begins.missed++;
 		return;
 	}
-	if (call_is_missed(t, true))
-		return;
 	memcpy(call.entry, wanted[0].record.value, 8 * p->nargs);
 	call.faults = wanted[0].record.faults;
 	switch (p->match) {
@@ -432,13 +418,9 @@ static void call_end(struct call_test *t, struct fetch_machine *machine, uint64_
 	int i, result = 0;
 	size_t size;
 
-	if (t->is_unsure)
-		return;
 	i = call_ended(t, machine);
 	if (i < 0) {
 		t->ends.unmatched++;
-	} else if (call_is_missed(t, false)) {
-		return;
 	} else {
 		memcpy(machine->entry, t->flying[i].entry, sizeof(machine->entry));
 		machine->entry_faults = t->flying[i].faults;
@@ -468,8 +450,6 @@ static void call_check_counts(struct call_test *t)
 {
 	struct pp_counts got;
 
-	if (t->is_unsure)
-		return;
 	t->begins.under_way = t->nflying;
 	backend_kernel.counts(t->armed.attachment, 0, &got);
 	t->begins.recorded = got.recorded;
@@ -518,7 +498,7 @@ START_TEST(calls_as_interpreted)
 	static const enum site_match matches[] = { MATCH_FRAME, MATCH_THREAD, MATCH_KEY };
 	static struct call_test tests[CALLS];
 	int rounds = rounds_of(4, 1, 400);
-	long recorded = 0, all = 0, unsure = 0;
+	long recorded = 0, all = 0;
 
 	stay_on_this_cpu();
 	hit_open();
@@ -539,13 +519,123 @@ START_TEST(calls_as_interpreted)
 			call_check_counts(&tests[i]);
 			recorded += tests[i].ends.recorded;
 			all += tests[i].begins.entries;
-			unsure += tests[i].is_unsure;
 			call_release(&tests[i]);
 		}
 	}
-	fprintf(stderr, "%ld of %d calls were missed by the kernel\n", unsure, rounds * CALLS);
-	ck_assert_int_le(unsure, 1 + rounds * CALLS / 100);
 	check_recorded(recorded, all, all / 50);
+}
+END_TEST
+
+/* Begins of two calls with the same stack pointer, as of functions that are inlined into one, do not end each other. */
+START_TEST(inlined_calls_nest)
+{
+	static const struct pp_site *const sites[] = { &hit_site, &hit_end_site, &hit_site, &hit_end_site };
+	struct fetch_program programs[4] = { { .role = SITE_CALL, .match = MATCH_FRAME },
+		                             { .role = SITE_LEAVE, .match = MATCH_FRAME },
+		                             { .role = SITE_CALL, .match = MATCH_FRAME },
+		                             { .role = SITE_LEAVE, .match = MATCH_FRAME } };
+	const unsigned hits = 5;
+	struct armed a;
+
+	hit_open();
+	hit_site.role = SITE_CALL;
+	hit_end_site.role = SITE_LEAVE;
+	map_memory();
+	arm_sites(&a, sites, programs, 4, AGG_CELLS_DEFAULT, 2 * CALL_HITS);
+	new_registers();
+	registers[4] = (uint64_t)memory;
+	for (unsigned i = 0; i < hits; i++)
+		hit_run(registers);
+	for (int begin = 0; begin <= 2; begin += 2) {
+		struct pp_counts counts;
+
+		backend_kernel.counts(a.attachment, begin, &counts);
+		ck_assert_uint_eq(counts.entries, hits);
+		ck_assert_uint_eq(counts.under_way, hits);
+		ck_assert_uint_eq(counts.abandoned + counts.missed, 0);
+	}
+	disarm_programs(&a);
+}
+END_TEST
+
+/* ---- memory of threads ---- */
+
+/* Another map with an element of this thread, which another thread adds and removes all the time. */
+struct racer {
+	int map, task;
+	cpu_set_t cpus; /* all but that of the hits */
+	atomic_bool is_over;
+	unsigned long refused; /* by the kernel: another element was removed meanwhile */
+};
+
+static void *racer_run(void *arg)
+{
+	struct racer *r = arg;
+	const char value = 0;
+
+	sched_setaffinity(0, sizeof(r->cpus), &r->cpus); /* fails if there is one CPU only */
+	while (!r->is_over) {
+		r->refused += bpf_map_update_elem(r->map, &r->task, &value, 0) && errno == EAGAIN;
+		bpf_map_delete_elem(r->map, &r->task);
+	}
+	return NULL;
+}
+
+/* Hits the site. The thread has no memory of the session before. */
+static void hit_without_memory(const struct armed *a, const struct racer *r, void (*run)(const uint64_t *))
+{
+	const struct kernel_attachment *s = a->attachment->state;
+
+	bpf_map_delete_elem(s->session->scratch_fd, &r->task);
+	if (s->returns.frames >= 0)
+		bpf_map_delete_elem(s->returns.frames, &r->task);
+	run(registers);
+}
+
+/*
+ * The kernel refuses to create the memory of a thread while it removes the thread's last element of any task storage. Programs
+ * then ask again. Begins with a key and their ends are hit without memory. None is missed or unmatched.
+ */
+START_TEST(memory_is_created)
+{
+	struct fetch_step key[] = { { .op = FETCH_IMM, .value = 4711 } };
+	struct fetch_program programs[2] = {
+		{ .role = SITE_CALL, .match = MATCH_KEY, .steps = key, .nsteps = 1, .nkey = 1 },
+		{ .role = SITE_LEAVE, .match = MATCH_KEY, .steps = key, .nsteps = 1, .nkey = 1 },
+	};
+	const int hits = rounds_of(20000, 1000, 1000000);
+	struct racer r = { .map = kernel_task_storage("racer", 1), .task = pidfd_open(getpid(), 0) };
+	struct pp_counts begins, ends;
+	struct armed a;
+	pthread_t thread;
+
+	ck_assert(r.map >= 0 && r.task >= 0);
+	ck_assert(!sched_getaffinity(0, sizeof(r.cpus), &r.cpus));
+	stay_on_this_cpu();
+	CPU_CLR(sched_getcpu(), &r.cpus);
+	hit_open();
+	hit_site.role = SITE_CALL;
+	hit_end_site.role = SITE_LEAVE;
+	arm_sites(&a, call_sites, programs, 2, AGG_CELLS_DEFAULT, CALL_HITS);
+	ck_assert(!pthread_create(&thread, NULL, racer_run, &r));
+	new_registers();
+	for (int i = 0; i < hits; i++) {
+		hit_without_memory(&a, &r, hit_run);
+		hit_without_memory(&a, &r, hit_end_run);
+	}
+	r.is_over = true;
+	pthread_join(thread, NULL);
+	backend_kernel.counts(a.attachment, 0, &begins);
+	backend_kernel.counts(a.attachment, 1, &ends);
+	fprintf(stderr, "the racer was refused %lu times; begins missed %lu, ends unmatched %lu\n", r.refused,
+	        (unsigned long)begins.missed, (unsigned long)ends.unmatched);
+	ck_assert_uint_eq(begins.entries, hits);
+	ck_assert_uint_eq(begins.missed, 0);
+	ck_assert_uint_eq(ends.unmatched, 0);
+	ck_assert_uint_eq(ends.hits, hits);
+	disarm_programs(&a);
+	close(r.map);
+	close(r.task);
 }
 END_TEST
 
@@ -618,9 +708,11 @@ START_TEST(rates_as_modelled)
 }
 END_TEST
 
-/* ---- the stack, as the verifier measures it ---- */
+/* ---- the stack and the time of verification, as the verifier measures them ---- */
 
-static int stack_of(enum bpf_prog_type prog_type, const struct emitted *emitted, struct bpf_prog_load_opts *opts)
+/* Returns the bytes of stack. *steps: the instructions that the verifier has processed. */
+static int stack_of(enum bpf_prog_type prog_type, const struct emitted *emitted, struct bpf_prog_load_opts *opts,
+                    unsigned *steps)
 {
 	static char log[1 << 16];
 	char *at;
@@ -632,6 +724,8 @@ static int stack_of(enum bpf_prog_type prog_type, const struct emitted *emitted,
 	fd = bpf_prog_load(prog_type, "check", "Dual MIT/GPL", emitted->insns, emitted->ninsns, opts);
 	ck_assert_msg(fd >= 0, "%s: %s", strerror(errno), log);
 	close(fd);
+	at = strstr(log, "processed ");
+	ck_assert_msg(at && sscanf(at, "processed %u insns", steps) == 1, "%s", log);
 	at = strstr(log, "stack depth ");
 	ck_assert_msg(at && !strchr(at, '+'), "%s", log);
 	return atoi(at + strlen("stack depth "));
@@ -643,13 +737,14 @@ static void check_role(const struct emit_maps *maps, const struct fetch_program 
 	            .expected_attach_type = link_multi_supported() ? UPROBE_MULTI_ATTACH_TYPE : 0);
 	struct emit_specs specs;
 	struct emitted emitted;
+	unsigned steps;
 	int depth;
 
 	ck_assert_msg(!emit_specs_open(&specs, programs, n), "%s", pp_error());
 	ck_assert_msg(!emit_program(&specs, maps, 0, 1, &emitted), "%s", pp_error());
 	emit_specs_close(&specs);
 	ck_assert_msg(!emit_check_stack(emitted.insns, emitted.ninsns), "%s", pp_error());
-	depth = stack_of(BPF_PROG_TYPE_KPROBE, &emitted, &opts);
+	depth = stack_of(BPF_PROG_TYPE_KPROBE, &emitted, &opts, &steps);
 	ck_assert_msg(depth > 0 && depth <= 48, "seed %llu: %d bytes of stack", (unsigned long long)seed, depth);
 	free(emitted.insns);
 }
@@ -662,6 +757,7 @@ START_TEST(stack)
 	struct fetch_program leave = { .role = SITE_LEAVE }, call = { .role = SITE_CALL };
 	struct kernel_session k = { .pins = { -1, -1, "" } };
 	struct kernel_scope scope = { .kind = SCOPE_PGRP };
+	unsigned steps;
 	int id = libbpf_find_vmlinux_btf_id("sched_process_exit", BPF_TRACE_RAW_TP);
 	LIBBPF_OPTS(bpf_prog_load_opts, hook, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
 	struct emitted emitted;
@@ -714,7 +810,9 @@ START_TEST(stack)
 		pointers[0] = &leave;
 	}
 	ck_assert_msg(!emit_abandon(&maps, &emitted), "%s", pp_error());
-	ck_assert_int_le(stack_of(BPF_PROG_TYPE_TRACING, &emitted, &hook), 48);
+	ck_assert_int_le(stack_of(BPF_PROG_TYPE_TRACING, &emitted, &hook, &steps), 48);
+	/* 3145 in Linux 6.18, of a loop of 100 rounds. With three ways back to the loop there were 25 times as many. */
+	ck_assert_uint_le(steps, 20000);
 	free(emitted.insns);
 }
 END_TEST
@@ -794,6 +892,8 @@ int main(void)
 	tcase_add_test(tc, as_interpreted);
 	tcase_add_test(tc, fields_as_interpreted);
 	tcase_add_test(tc, calls_as_interpreted);
+	tcase_add_test(tc, inlined_calls_nest);
+	tcase_add_test(tc, memory_is_created);
 	tcase_add_test(tc, rates_as_modelled);
 	tcase_add_test(tc, ends_of_strings);
 	tcase_add_test(tc, stack);

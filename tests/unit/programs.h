@@ -265,7 +265,9 @@ static void make_column(struct maker *m, unsigned i)
 		if (column->histogram == AGG_LINEAR) {
 			column->low = (int64_t)interesting();
 			column->step = 1 + below(1000);
-			column->high = column->low + column->step * below(AGG_LINEAR_MAX);
+			/* It may wrap: then the column is not valid. */
+			column->high =
+				(int64_t)((uint64_t)column->low + (uint64_t)column->step * below(AGG_LINEAR_MAX));
 		}
 	} while (!agg_column_is_valid(column));
 	if (below(4)) {
@@ -355,7 +357,7 @@ static int64_t other_constant(const struct fetch_program *p, size_t i)
 	int64_t value = p->steps[i].value;
 
 	if (next == FETCH_ADD)
-		return value + (int64_t)below(32);
+		return (int64_t)((uint64_t)value + below(32));
 	if (next == FETCH_LOAD || next == FETCH_STRING || value >> 32 == (int64_t)(some_address() >> 32))
 		return (int64_t)some_address();
 	return (int64_t)interesting();

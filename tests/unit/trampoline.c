@@ -1120,6 +1120,61 @@ START_TEST(hits_of_threads_without_a_ring_are_counted_in_shared_cells)
 }
 END_TEST
 
+#define TAKERS 3
+#define TAKES 200
+
+static pthread_barrier_t takers_begin, takers_end;
+
+/* Takes a ring in each round, and stores it. */
+static void *taker(void *to)
+{
+	for (int round = 0; round < TAKES; round++) {
+		pthread_barrier_wait(&takers_begin);
+		*(struct agent_ring **)to = trampoline_take(3);
+		agent_thread.ring[3] = NULL;
+		agent_thread.skip = agent_thread.backoff = 0;
+		pthread_barrier_wait(&takers_end);
+	}
+	return NULL;
+}
+
+/* The threads of all rings have ended. Threads that take a ring at the same time take different ones. */
+START_TEST(threads_do_not_share_a_ring)
+{
+	struct agent_ring *taken[TAKERS];
+	pthread_t threads[TAKERS];
+
+	set_up();
+	shm->overwrite = AGENT_FLIGHT;
+	pthread_barrier_init(&takers_begin, NULL, TAKERS + 1);
+	pthread_barrier_init(&takers_end, NULL, TAKERS + 1);
+	take_all_rings();
+	for (int i = 0; i < TAKERS; i++)
+		ck_assert(!pthread_create(&threads[i], NULL, taker, &taken[i]));
+	for (int round = 0; round < TAKES; round++) {
+		for (unsigned i = 0; i < AGENT_RINGS; i++) {
+			struct agent_ring *r = (struct agent_ring *)((char *)ring + i * RING_STRIDE);
+
+			r->state = AGENT_RING_TAKEN;
+			r->tid = 1u << 30;
+			/* It is full, so that the thread that takes it drops entries for some time. */
+			r->head = r->limit = AGENT_RING_SIZE;
+			r->taken = r->kept = 0;
+		}
+		agent.shms[3].next_ring = 0;
+		pthread_barrier_wait(&takers_begin);
+		pthread_barrier_wait(&takers_end);
+		for (int i = 0; i < TAKERS; i++) {
+			ck_assert_ptr_nonnull(taken[i]);
+			for (int k = 0; k < i; k++)
+				ck_assert_ptr_ne(taken[i], taken[k]);
+		}
+	}
+	for (int i = 0; i < TAKERS; i++)
+		pthread_join(threads[i], NULL);
+}
+END_TEST
+
 /* Eight consumers of two programs, of which the first has a fault. */
 START_TEST(each_consumer_of_a_site_records)
 {
@@ -1391,6 +1446,7 @@ int main(void)
 	tcase_add_test(tc, invalid_tables_do_no_harm);
 	tcase_add_test(tc, hits_without_a_record_are_counted_by_reason);
 	tcase_add_test(tc, hits_of_threads_without_a_ring_are_counted_in_shared_cells);
+	tcase_add_test(tc, threads_do_not_share_a_ring);
 	tcase_add_test(tc, each_consumer_of_a_site_records);
 	tcase_add_test(tc, loads_stop_at_the_end_of_the_stack);
 	tcase_add_test(tc, own_stack_is_probed_once);

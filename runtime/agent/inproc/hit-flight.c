@@ -56,7 +56,8 @@ static struct agent_flight_slot *slot_take(const struct flight_memory *memory, c
 		struct agent_flight_slot *slot = flight_slot(memory, i);
 		uint64_t was = shared_get(slot->turn);
 
-		if (was & 1 || !shared_swap(slot->turn, &was, 2 * (number + 1) | 1))
+		/* The slot may have had later turns, if the thread has lost the CPU. */
+		if (was & 1 || was > 2 * (number + 1) || !shared_swap(slot->turn, &was, 2 * (number + 1) | 1))
 			continue;
 		/* A reader that sees what follows sees the turn. */
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);

@@ -206,35 +206,65 @@ static bool thread_is_dead(uint32_t tid)
 	return hit_call(SYS_tgkill, agent.pid, tid, 0, 0, 0, 0) == -ESRCH;
 }
 
+/* Returns whether a ring has records that were not read or moved. */
+static bool ring_is_full(struct agent_ring *ring, uint32_t state, uint32_t size)
+{
+	return state != AGENT_RING_FREE && shared_get(ring->head) + size != shared_acquire(ring->limit);
+}
+
+/* Returns whether the thread can take the ring. See ring_take(). */
+static bool ring_can_be_taken(const struct session_shm *shm, struct agent_ring *ring, const struct hit_thread *t,
+                              uint32_t state, uint32_t owner, bool by_force)
+{
+	const uint32_t overwrite = shared_get(shm->at->overwrite);
+
+	if (state == AGENT_RING_MOVING ||
+	    (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner)))))
+		return false;
+	if (overwrite == AGENT_FLIGHT || !ring_is_full(ring, state, shm_ring_size(shm, ring)))
+		return true;
+	return overwrite && (by_force || shared_get(ring->head) == shared_acquire(ring->taken));
+}
+
+/*
+ * Owns the ring if it has the state and the owner that were read. Its old owner's id stays until its records are moved. The state
+ * meanwhile keeps off threads that find that this owner has ended.
+ */
+static bool ring_own(struct agent_ring *ring, uint32_t state, uint32_t owner, uint32_t turns)
+{
+	uint32_t moving = AGENT_RING_MOVING;
+
+	if (!shared_swap(ring->state, &state, AGENT_RING_MOVING))
+		return false;
+	/* Other threads may have had it, and left it in the same state. */
+	if (shared_get(ring->tid) == owner && shared_get(ring->turns) == turns)
+		return true;
+	shared_swap(ring->state, &moving, state);
+	return false;
+}
+
 /*
  * Takes that ring if it is free. A ring with unread records can be taken only if they
  * may be overwritten. by_force: also the ring of a thread that has ended.
  */
 static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct hit_thread *t, bool by_force)
 {
-	uint32_t state = shared_acquire(ring->state), owner = shared_get(ring->tid), turns;
-	uint64_t head = shared_get(ring->head), limit = shared_acquire(ring->limit);
-	uint32_t overwrite = shared_get(shm->at->overwrite);
-	const uint32_t size = shm_ring_size(shm, ring);
-	bool full = state != AGENT_RING_FREE && head + size != limit;
+	const uint32_t state = shared_acquire(ring->state), owner = shared_get(ring->tid);
+	const uint32_t turns = shared_get(ring->turns), size = shm_ring_size(shm, ring);
 
-	if (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner))))
+	if (!ring_can_be_taken(shm, ring, t, state, owner, by_force) || !ring_own(ring, state, owner, turns))
 		return false;
-	if (full && overwrite != AGENT_FLIGHT && (!overwrite || (!by_force && head != shared_acquire(ring->taken))))
-		return false;
-	if (!shared_swap(ring->state, &state, AGENT_RING_TAKEN))
-		return false;
-	if (full)
-		ring_drop(ring, shm, limit, head, true);
+	if (ring_is_full(ring, state, size))
+		ring_drop(ring, shm, shared_acquire(ring->limit), shared_get(ring->head), true);
 	if (owner)
 		calls_abandon(ring);
 	shared_set(ring->tid, t->tid);
 	if (hit_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0))
 		ring->comm[0] = 0;
-	turns = shared_get(ring->turns);
 	if (!turns)
 		shared_release(ring->limit, size);
 	shared_release(ring->turns, turns + 1);
+	shared_release(ring->state, AGENT_RING_TAKEN);
 	return true;
 }
 
