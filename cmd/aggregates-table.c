@@ -108,15 +108,15 @@ static double values_average(const struct pp_values *values)
 	return values->count ? sum / (double)values->count : 0;
 }
 
-static void quantile_format(const struct agg_view *v, size_t call, char *text, size_t size, double quantile,
-                            const struct pp_values *values)
+static void quantile_format(const struct agg_view *v, size_t entry, const struct table_column *c, char *text,
+                            size_t size)
 {
-	int64_t integer;
+	struct quantile q = quantile_read(v->aggregates, v->table, entry, c->call, shares[c->share]);
 
-	if (quantile_to_integer(quantile, values, &integer))
-		integer_format(v, call, text, size, integer, values->is_unsigned);
+	if (q.is_integer)
+		integer_format(v, c->call, text, size, q.integer, q.is_unsigned);
 	else
-		real_format(v, call, text, size, quantile);
+		real_format(v, c->call, text, size, q.value);
 }
 
 /* Formats a cell of a key, or of all keys together (PP_ALL). */
@@ -128,10 +128,7 @@ static void cell_format(const struct agg_view *v, const struct table_column *c, 
 	case COLUMN_MIN: integer_format(v, c->call, text, size, values->min, values->is_unsigned); break;
 	case COLUMN_MAX: integer_format(v, c->call, text, size, values->max, values->is_unsigned); break;
 	case COLUMN_AVG: real_format(v, c->call, text, size, values_average(values)); break;
-	case COLUMN_SHARE:
-		quantile_format(v, c->call, text, size,
-		                pp_entry_quantile(v->aggregates, v->table, entry, c->call, shares[c->share]), values);
-		break;
+	case COLUMN_SHARE: quantile_format(v, entry, c, text, size); break;
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/aggregates.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -64,7 +65,7 @@ static json_object *buckets_json(const struct agg_place *at, size_t call, bool i
 	return list;
 }
 
-bool quantile_to_integer(double quantile, const struct pp_values *values, int64_t *integer)
+static bool quantile_to_integer(double quantile, const struct pp_values *values, int64_t *integer)
 {
 	if (fabs(quantile) < 0x1p53)
 		return false;
@@ -81,13 +82,36 @@ bool quantile_to_integer(double quantile, const struct pp_values *values, int64_
 	return true;
 }
 
-static json_object *quantile_json(const struct agg_place *at, size_t call, double q, const struct pp_values *v)
+struct quantile quantile_read(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, double q)
 {
-	double quantile = pp_entry_quantile(at->aggregates, at->table, at->entry, call, q);
-	int64_t integer;
+	struct quantile quantile = { .value = NAN };
+	struct pp_values v;
 
-	return quantile_to_integer(quantile, v, &integer) ? number_json(integer, v->is_unsigned)
-	                                                  : json_double(quantile);
+	pp_entry_values(aggregates, table, entry, call, &v, sizeof(v));
+	if (!v.count)
+		return quantile;
+	quantile.value = pp_entry_quantile(aggregates, table, entry, call, q);
+	quantile.is_unsigned = v.is_unsigned;
+	quantile.is_integer = quantile_to_integer(quantile.value, &v, &quantile.integer);
+	return quantile;
+}
+
+void quantile_put(FILE *out, const struct quantile *quantile)
+{
+	if (isnan(quantile->value))
+		fprintf(out, "%10s", "-");
+	else if (!quantile->is_integer)
+		fprintf(out, "%10.0f", quantile->value);
+	else if (quantile->is_unsigned)
+		fprintf(out, "%10" PRIu64, (uint64_t)quantile->integer);
+	else
+		fprintf(out, "%10" PRId64, quantile->integer);
+}
+
+json_object *quantile_json(const struct quantile *quantile)
+{
+	return quantile->is_integer ? number_json(quantile->integer, quantile->is_unsigned)
+	                            : json_double(isnan(quantile->value) ? 0 : quantile->value);
 }
 
 static json_object *call_json(const struct agg_place *at, size_t call)
@@ -105,8 +129,11 @@ static json_object *call_json(const struct agg_place *at, size_t call)
 	json_add(to, "sum", number_json(v.sum, v.is_unsigned));
 	json_add(to, "min", number_json(v.min, v.is_unsigned));
 	json_add(to, "max", number_json(v.max, v.is_unsigned));
-	for (size_t i = 0; function == PP_PCT && i < NQUANTILES; i++)
-		json_add(to, names[i], quantile_json(at, call, quantiles[i], &v));
+	for (size_t i = 0; function == PP_PCT && i < NQUANTILES; i++) {
+		struct quantile quantile = quantile_read(at->aggregates, at->table, at->entry, call, quantiles[i]);
+
+		json_add(to, names[i], quantile_json(&quantile));
+	}
 	if (function_has_buckets(function))
 		json_add(to, "buckets", buckets_json(at, call, v.is_unsigned));
 	return to;

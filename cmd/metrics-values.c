@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "cmd/aggregates.h"
 #include "cmd/alloc.h"
 #include "cmd/metrics-internal.h"
 
@@ -90,11 +91,16 @@ static void percentiles_put(const struct call_place *place)
 	} percentiles[] = { { "50", 0.5 }, { "90", 0.9 }, { "99", 0.99 }, { "99.9", 0.999 } };
 	struct metrics *m = place->t->m;
 
-	for (size_t i = 0; i < sizeof(percentiles) / sizeof(*percentiles); i++)
-		metrics_add_double(m, METRIC_PERCENTILE,
-		                   metrics_label(m, place->labels, "percentile", percentiles[i].name),
-		                   pp_entry_quantile(place->t->aggregates, place->table, place->entry, place->at,
-		                                     percentiles[i].share));
+	for (size_t i = 0; i < sizeof(percentiles) / sizeof(*percentiles); i++) {
+		const char *labels = metrics_label(m, place->labels, "percentile", percentiles[i].name);
+		struct quantile q = quantile_read(place->t->aggregates, place->table, place->entry, place->at,
+		                                  percentiles[i].share);
+
+		if (q.is_integer)
+			metrics_add_int(m, METRIC_PERCENTILE, labels, q.integer, q.is_unsigned);
+		else
+			metrics_add_double(m, METRIC_PERCENTILE, labels, q.value);
+	}
 }
 
 /* ---- all functions ---- */

@@ -81,15 +81,16 @@ static int session_disarm(struct disable *d, const char *name, size_t *points)
 	*points = 0;
 	if (err)
 		return err;
+	pp_session_interrupt(session, &interrupted);
 	if (!d->options.npids)
 		err = pp_session_disable(session, 0, d->patterns, d->npatterns, points);
 	for (size_t i = 0; i < d->options.npids; i++) {
 		size_t n;
 
 		err = pp_session_disable(session, d->options.pids[i], d->patterns, d->npatterns, &n);
+		*points += n;
 		if (err)
 			break;
-		*points += n;
 	}
 	pp_session_close(session);
 	ui_notices(&d->options);

@@ -68,6 +68,8 @@ struct trace_command {
 	struct json_object *armed; /* what was armed, for trace_about_write(); NULL: not known */
 	size_t stopped;            /* number of sites over the budget, when last reported */
 	bool limited;              /* --count ended the trace */
+	bool hurried;              /* trace_read_rest() ended before it had read all records */
+	uint64_t dropped;          /* how many of these are lost, in a private session */
 	struct trace_counts before, counts;
 };
 
@@ -451,17 +453,21 @@ static int trace_read_live(struct trace_command *t)
 }
 
 /*
- * Reads the records from before the end of recording. A second interrupt ends this, too. A program can record faster than
- * this reads, so what is not read after REST_SECONDS is lost.
+ * Reads the records from before the end of recording. The next interrupt ends this, too. A program can record faster than this
+ * reads, so this ends after REST_SECONDS.
  */
 static int trace_read_rest(struct trace_command *t)
 {
 	struct pp_record_counts counts;
 	const struct pp_event *event;
 	time_t end = trace_seconds() + REST_SECONDS;
+	const int before = interrupted > 1 ? 1 : interrupted;
 	int got, err;
 
-	for (int late = 0; interrupted < 2 && !trace_is_complete(t) && trace_seconds() < end;) {
+	for (int late = 0; !trace_is_complete(t);) {
+		t->hurried = interrupted > before || trace_seconds() >= end;
+		if (t->hurried)
+			break;
 		got = pp_reader_next(t->reader, 0, &event);
 		if (got == -EBADMSG || got == -EINTR)
 			continue;
@@ -486,7 +492,10 @@ static int trace_read(struct trace_command *t)
 	int err = trace_read_live(t);
 
 	pp_reader_stop(t->reader);
-	return err ? err : trace_read_rest(t);
+	if (!err)
+		err = trace_read_rest(t);
+	t->hurried |= err == -EINTR; /* after an interrupt, the output was not waited for */
+	return err;
 }
 
 /* ---- the account ---- */
@@ -498,13 +507,14 @@ static int trace_read(struct trace_command *t)
 static void trace_account(struct trace_command *t)
 {
 	struct options *o = &t->options;
-	struct pp_record_counts counts;
+	struct pp_record_counts before, counts;
 	uint64_t all;
 
 	if (!t->out) {
 		sink_put_waiting(&t->sink, t->reader, true);
 		sink_flush(&t->sink, t->reader); /* after an error, the rest is lost */
 	}
+	pp_reader_counts(t->reader, &before, sizeof(before));
 	/* In a private session, records after --count are neither recorded nor lost. */
 	if (!t->limited || !t->arming.npatterns)
 		pp_reader_drop(t->reader);
@@ -516,6 +526,8 @@ static void trace_account(struct trace_command *t)
 	all = counts.recorded + counts.lost - counts.damaged;
 	if (t->arming.npatterns && !t->limited && all > o->recorded + o->lost)
 		o->lost = all - o->recorded;
+	if (t->hurried && t->arming.npatterns && o->lost > before.lost)
+		t->dropped = o->lost - before.lost;
 	o->has_counts = true;
 	if (t->otlp)
 		sink_put_account(&t->sink, t->reader, pp_session_name(t->session), o->lost);
@@ -524,7 +536,8 @@ static void trace_account(struct trace_command *t)
 static void report_account(const struct trace_command *t)
 {
 	const struct options *o = &t->options;
-	char damaged[64] = "", removed[64] = "", missed[64] = "", unsampled[64] = "";
+	char damaged[64] = "", removed[64] = "", missed[64] = "", unsampled[64] = "", dropped[64] = "";
+	const char *left = t->hurried && !t->arming.npatterns ? "; the session may have more records" : "";
 
 	if (t->counts.missed)
 		snprintf(missed, sizeof(missed), ", %" PRIu64 " call%s missed", t->counts.missed,
@@ -535,8 +548,10 @@ static void report_account(const struct trace_command *t)
 		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
 	if (t->removed)
 		snprintf(removed, sizeof(removed), "; --max-files removed %" PRIu64 " of the records", t->removed);
-	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s%s%s", o->recorded, o->lost, damaged, missed,
-	        unsampled, t->directory ? " in " : "", t->directory ? t->directory : "", removed);
+	if (t->dropped)
+		snprintf(dropped, sizeof(dropped), " (%" PRIu64 " of them not written in time)", t->dropped);
+	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s%s%s%s%s", o->recorded, o->lost, damaged, dropped,
+	        missed, unsampled, t->directory ? " in " : "", t->directory ? t->directory : "", removed, left);
 }
 
 /* ---- tracing ---- */

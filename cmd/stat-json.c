@@ -61,9 +61,9 @@ static json_object *count_row_json(const struct count_row *r)
 	json_add_uint(row, "abandoned", r->counts.abandoned);
 	json_add_uint(row, "unmatched", r->counts.unmatched);
 	sample_add_json(row, &r->sample);
-	if (!isnan(r->p50)) {
-		json_add_double(row, "p50", r->p50);
-		json_add_double(row, "p99", r->p99);
+	if (!isnan(r->p50.value)) {
+		json_add(row, "p50", quantile_json(&r->p50));
+		json_add(row, "p99", quantile_json(&r->p99));
 	}
 	if (!r->pid)
 		json_add_processes(row, r);

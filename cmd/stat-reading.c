@@ -54,12 +54,12 @@ static int rows_compare_rates(const void *a, const void *b)
 
 static int rows_compare_p50(const void *a, const void *b)
 {
-	return values_compare(((const struct count_row *)a)->p50, ((const struct count_row *)b)->p50, a, b);
+	return values_compare(((const struct count_row *)a)->p50.value, ((const struct count_row *)b)->p50.value, a, b);
 }
 
 static int rows_compare_p99(const void *a, const void *b)
 {
-	return values_compare(((const struct count_row *)a)->p99, ((const struct count_row *)b)->p99, a, b);
+	return values_compare(((const struct count_row *)a)->p99.value, ((const struct count_row *)b)->p99.value, a, b);
 }
 
 static int rows_compare_lost(const void *a, const void *b)
@@ -107,21 +107,17 @@ static int reading_fill(struct reading *reading, struct pp_session *session, con
 /* Sets the row's percentiles from the first pct() of its probe. */
 static void row_set_percentiles(struct count_row *row, const struct pp_aggregates *a)
 {
-	row->p50 = row->p99 = NAN;
+	row->p50.value = row->p99.value = NAN;
 	for (size_t t = 0; a && t < pp_aggregates_tables(a); t++) {
 		if (strcmp(pp_table_probe(a, t), row->probe) || strcmp(pp_table_file(a, t), row->file))
 			continue;
 		for (size_t call = 0; call < pp_table_calls(a, t); call++) {
-			struct pp_values values;
-
 			if (pp_table_function(a, t, call) != PP_PCT)
 				continue;
-			pp_entry_values(a, t, PP_ALL, call, &values, sizeof(values));
-			if (!values.count)
-				continue;
-			row->p50 = pp_entry_quantile(a, t, PP_ALL, call, 0.5);
-			row->p99 = pp_entry_quantile(a, t, PP_ALL, call, 0.99);
-			return;
+			row->p50 = quantile_read(a, t, PP_ALL, call, 0.5);
+			row->p99 = quantile_read(a, t, PP_ALL, call, 0.99);
+			if (!isnan(row->p50.value))
+				return;
 		}
 	}
 }

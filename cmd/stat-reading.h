@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cmd/aggregates.h"
 #include "cmd/arming.h"
 #include "cmd/options.h"
 #include "cmd/sample.h"
@@ -53,9 +54,9 @@ struct count_row {
 	enum pp_file_state file_state;
 	struct pp_counts counts;
 	struct sampling sample;
-	double rate;     /* hits per second since the reading before; NAN: unknown */
-	double p50, p99; /* of the probe's pct() in all processes; NAN: unknown, or not wanted */
-	float *trend;    /* STAT_TREND rates, the newest last, negative if unknown; NULL: not wanted */
+	double rate;              /* hits per second since the reading before; NAN: unknown */
+	struct quantile p50, p99; /* of the probe's pct() in all processes; unknown also if not wanted */
+	float *trend;             /* STAT_TREND rates, the newest last, negative if unknown; NULL: not wanted */
 };
 
 struct reading {

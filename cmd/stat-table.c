@@ -108,14 +108,6 @@ static void put_rate(FILE *out, double rate)
 		fprintf(out, "  %10.*f", rate < 10 ? 1 : 0, rate);
 }
 
-static void put_value(FILE *out, double value)
-{
-	if (isnan(value))
-		fprintf(out, "  %10s", "-");
-	else
-		fprintf(out, "  %10.0f", value);
-}
-
 /* Prints, after the file, whether the row's process or file has changed, or its sites were stopped. */
 static void put_row_state(FILE *out, const struct count_row *r)
 {
@@ -137,8 +129,10 @@ static void put_count_row(FILE *out, const struct table_layout *layout, const st
 	if (layout->rates)
 		put_rate(out, r->rate);
 	if (layout->percentiles) {
-		put_value(out, r->p50);
-		put_value(out, r->p99);
+		fputs("  ", out);
+		quantile_put(out, &r->p50);
+		fputs("  ", out);
+		quantile_put(out, &r->p99);
 	}
 	if (layout->trend_width) {
 		fputs("  ", out);

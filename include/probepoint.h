@@ -514,7 +514,9 @@ int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost, si
 /*
  * Disarms the points that match any of the patterns (npatterns 0: all points) in the process (pid 0: in all processes).
  * Sets *points to the number of points disarmed. Returns when their original bytes are back, usually in less than a
- * second, or if no more bytes have changed back for 20 s. A session without points ends. -ENOENT: nothing matched.
+ * second. A session without points ends. -ENOENT: nothing matched. -ETIMEDOUT: the points were disarmed, but no more bytes have
+ * changed back for 20 s; -EINTR: or the flag of pp_session_interrupt() was set before. Points that another session has armed
+ * are not waited for.
  */
 int pp_session_disable(struct pp_session *session, pid_t pid, const char *const *patterns, size_t npatterns,
                        size_t *points);

@@ -79,6 +79,13 @@ void pp_armed_free(struct pp_armed *armed)
 	free(armed);
 }
 
+bool armed_has(struct pp_armed *armed, dev_t device, ino_t inode, uint64_t offset)
+{
+	size_t n;
+
+	return registry_find(&armed->registry, device, inode, offset, &n) != NULL;
+}
+
 bool pp_armed_any(const struct pp_armed *armed, const struct pp_image *image)
 {
 	for (size_t i = 0; i < armed->registry.n; i++)

@@ -2,6 +2,10 @@
 #ifndef RUNTIME_ARMED_H
 #define RUNTIME_ARMED_H
 
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
 struct pp_armed;
 
 /*
@@ -10,5 +14,8 @@ struct pp_armed;
  * error message.
  */
 int armed_read(struct pp_armed **armed, const char *without);
+
+/* Returns whether a session has armed the point. */
+bool armed_has(struct pp_armed *armed, dev_t device, ino_t inode, uint64_t offset);
 
 #endif

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/notice.h"
 #include "base/text.h"
 #include "runtime/enable.h"
 #include "runtime/fetch/program.h"
@@ -411,6 +412,8 @@ int rounds_arm(struct enabling *e)
 			round_undo(e->session, &e->rounds[i]);
 		else
 			round_record(e, &e->rounds[i]);
+	if (session_check_disarmed(e->session))
+		notice_add("%s", pp_error());
 	for (size_t i = 0; i < e->nrounds; i++) {
 		const struct backend *backend = e->rounds[i].backend;
 

@@ -72,11 +72,28 @@ uint64_t process_start_time(pid_t pid)
 	return proc_stat_read(pid, &stat) ? stat.start_time : 0;
 }
 
+static bool proc_stat_is_stopped(const struct proc_stat *stat)
+{
+	return stat->state == 'T' || stat->state == 't';
+}
+
 bool process_is_stopped(pid_t pid)
 {
 	struct proc_stat stat;
+	bool stopped = proc_stat_read(pid, &stat) && proc_stat_is_stopped(&stat);
+	char path[64];
+	DIR *tasks;
 
-	return proc_stat_read(pid, &stat) && (stat.state == 'T' || stat.state == 't');
+	if (!stopped)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	for (struct dirent *entry; tasks && stopped && (entry = readdir(tasks));)
+		if (isdigit((unsigned char)entry->d_name[0]) && proc_stat_read(atoi(entry->d_name), &stat))
+			stopped = proc_stat_is_stopped(&stat) || proc_stat_is_dead(&stat);
+	if (tasks)
+		closedir(tasks);
+	return stopped;
 }
 
 static bool leader_is_gone(pid_t pid)

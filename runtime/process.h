@@ -60,7 +60,7 @@ enum process_life process_life(pid_t pid, uint64_t start_time);
 /* Returns a live thread of the process, usually the first one. */
 pid_t process_thread(pid_t pid);
 
-/* Returns true if job control or a debugger has stopped the process. */
+/* Returns true if job control or a debugger has stopped all threads of the process. */
 bool process_is_stopped(pid_t pid);
 
 /* Returns the pid of the process that traces it (a debugger), or 0. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Holding, cost, budgets and disarming. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/notice.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
 
@@ -183,6 +185,26 @@ static int session_disarm_locked(struct pp_session *session, const struct backen
 	return backend->remove(session);
 }
 
+int session_check_disarmed(struct pp_session *session)
+{
+	const struct unverified u = session->unverified;
+	char pid[32] = "";
+
+	session->unverified = (struct unverified){ 0 };
+	if (u.pid)
+		snprintf(pid, sizeof(pid), "pid %d: ", u.pid);
+	if (u.processes)
+		notice_add("%snot verified: %zu process%s could not be read after disarming", pid, u.processes,
+		           u.processes == 1 ? "" : "es");
+	if (!u.sites)
+		return 0;
+	return error_set(session_interrupted(session) ? EINTR : ETIMEDOUT,
+	                 "%snot verified: %zu site%s disarmed, but still had a trap when %s; the kernel removes it "
+	                 "late, or another tool has armed it",
+	                 pid, u.sites, u.sites == 1 ? " was" : "s were",
+	                 session_interrupted(session) ? "the command was interrupted" : "the command gave up waiting");
+}
+
 static int selection_disarm(struct pp_session *session, const struct selection *selection, size_t *points)
 {
 	*points = 0;
@@ -202,7 +224,7 @@ static int selection_disarm(struct pp_session *session, const struct selection *
 		if (err)
 			return err;
 	}
-	return 0;
+	return session_check_disarmed(session);
 }
 
 int pp_session_disable_attachment(struct pp_session *session, uint32_t attachment, size_t *points)

@@ -19,6 +19,10 @@ struct pp_session {
 	bool hold_strict;        /* hold_budget has no credit (kernel/budget.c) */
 	size_t buffer;           /* bytes of the kernel's ring if this object makes it; 0: the default */
 	const volatile int *interrupt;
+	struct unverified {
+		size_t sites, processes; /* sites with a trap; processes that could not be read */
+		pid_t pid;               /* one of these processes; 0: not known */
+	} unverified;                    /* what backends have disarmed and not seen disarmed */
 	struct attachment **attachments; /* of all backends */
 	size_t nattachments, attachments_room;
 	void *states[BACKENDS_MAX]; /* of each backend, by its index in the list; NULL: it has no part of the session */
@@ -46,6 +50,12 @@ int session_open_all(struct pp_session *session);
 int session_lock(struct pp_session *session, const struct backend *backend, bool create);
 /* Reads the attachments of all parts again. -ENOENT: the session has ended. */
 int session_refresh(struct pp_session *session);
+
+/*
+ * After disarming: returns 0, or an error with a message if sites are still armed in the memory of a process. Adds a notice if
+ * processes could not be read.
+ */
+int session_check_disarmed(struct pp_session *session);
 
 /* ---- for backends ---- */
 

@@ -4,19 +4,19 @@
 #include <stddef.h>
 
 #include "base/clock.h"
-#include "base/notice.h"
 #include "runtime/process.h"
 
 #define PAUSE_NS 500000000u /* the first pause */
 #define PAUSE_MAX_NS 4000000000u
 #define SHORT_MS 200            /* the limit for an agent that has not replied before, or if the budget is spent */
 #define BUDGET_NS 6000000000ull /* time in vain for all agents together, before all get the short limit */
-#define BACKOFFS_MAX 64         /* a new one replaces the oldest */
+#define BACKOFFS_MAX 512        /* a new one replaces the oldest */
 
 static _Thread_local struct backoff {
 	pid_t pid;
 	uint64_t start_time;
 	uint64_t until, pause; /* ns; pause 0: the agent replied again */
+	bool reported;
 } backoffs[BACKOFFS_MAX];
 static _Thread_local unsigned nbackoffs;
 static _Thread_local uint64_t spent; /* ns */
@@ -29,18 +29,32 @@ static struct backoff *backoff_find(pid_t pid, uint64_t start_time)
 	return NULL;
 }
 
-void backoff_add(pid_t pid)
+static struct backoff *backoff_find_or_add(pid_t pid)
 {
-	uint64_t start_time = process_start_time(pid), now = clock_ns();
+	uint64_t start_time = process_start_time(pid);
 	struct backoff *b = backoff_find(pid, start_time);
 
-	if (!b) {
-		b = &backoffs[nbackoffs++ % BACKOFFS_MAX];
-		*b = (struct backoff){ .pid = pid, .start_time = start_time };
-		notice_add("pid %d: the agent does not reply: counts and records of the process are missing, and its "
-		           "points are armed or disarmed when the agent replies again",
-		           pid);
-	}
+	if (b)
+		return b;
+	b = &backoffs[nbackoffs++ % BACKOFFS_MAX];
+	*b = (struct backoff){ .pid = pid, .start_time = start_time };
+	return b;
+}
+
+bool backoff_is_new(pid_t pid)
+{
+	struct backoff *b = backoff_find_or_add(pid);
+	bool is_new = !b->reported;
+
+	b->reported = true;
+	return is_new;
+}
+
+void backoff_add(pid_t pid)
+{
+	struct backoff *b = backoff_find_or_add(pid);
+	uint64_t now = clock_ns();
+
 	if (!b->pause)
 		b->pause = PAUSE_NS;
 	else if (b->pause < PAUSE_MAX_NS)

@@ -11,7 +11,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Records that the agent did not reply. Adds a notice at the first call; each call doubles the pause, up to 4 s. */
+/* Returns whether this is the first call for the process, so that a caller reports it once. */
+bool backoff_is_new(pid_t pid);
+/* Records that the agent did not reply. Each call doubles the pause, up to 4 s. */
 void backoff_add(pid_t pid);
 /* Records that the agent replied, and ends its pause. */
 void backoff_clear(pid_t pid, uint64_t start_time);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <probepoint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/notice.h"
 #include "runtime/agent/backoff.h"
 #include "runtime/process.h"
 
@@ -93,7 +95,7 @@ int agent_connect_within(const struct agent_dir *dir, pid_t pid, struct agent_pe
 	if (dir->agents < 0 || !peer->start_time)
 		return -ENOENT;
 	if (process_is_stopped(pid))
-		return error_set(ETIMEDOUT, "pid %d: the process is stopped, so its agent cannot reply", pid);
+		return error_set(ETIMEDOUT, "pid %d: the process is stopped, so its agent does not reply", pid);
 	if (backoff_is_active(pid))
 		return error_set(ETIMEDOUT, "pid %d: the agent does not reply", pid);
 	peer->fd = socket_open(dir, pid, backoff_timeout(pid, ms));
@@ -266,13 +268,17 @@ static int rescan_one(pid_t pid, uint64_t key, void *arg)
 		                       .item_size = sizeof(*states) };
 	struct agent_peer peer;
 	int err = agent_connect(r->dir, pid, &peer);
+	bool silent = err == -ETIMEDOUT;
 
 	(void)key;
 	if (!err) {
 		socket_set_timeout(peer.fd, backoff_timeout(pid, RESCAN_MS));
-		agent_ask(&peer, &query, &answer);
+		err = agent_ask(&peer, &query, &answer);
 		agent_disconnect(&peer);
-	} else if (err == -ETIMEDOUT) {
+	}
+	if (err == -ETIMEDOUT)
+		notice_add("%s; its points are armed or disarmed when it does", pp_error());
+	if (silent) {
 		/* The request stays in the socket, and the agent reads it when it runs again. */
 		int fd = socket_open(r->dir, pid, SEND_MS);
 

@@ -111,7 +111,8 @@ static void counts_write(struct counts_made *made, const struct agent_dir *dir, 
 	if (npoints)
 		memcpy(counts_of(file), made->counts, npoints * sizeof(*made->counts));
 	agent_cells_store(&made->cells, counts_of(file) + npoints);
-	agent_dir_write(dir, name, file->attachment, (pid_t)file->pid, file, size);
+	if (!agent_dir_write(dir, name, file->attachment, (pid_t)file->pid, file, size) && !strcmp(name, COUNTS_PAST))
+		agent_dir_unlink(dir, COUNTS_LAST, file->attachment, (pid_t)file->pid);
 	free(file);
 }
 
@@ -135,4 +136,25 @@ void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm,
 	}
 	free(made.counts);
 	agent_cells_release(&made.cells);
+}
+
+void counts_file_lose(const struct agent_dir *dir, pid_t pid, uint64_t start_time, const struct manifest *manifest,
+                      const char *name, const uint64_t *lost)
+{
+	struct agent_counts *file = counts_file_read(dir, name, manifest, pid);
+	uint64_t moved = 0;
+
+	if (!file)
+		return;
+	for (uint32_t i = 0; i < file->npoints && file->start_time == start_time; i++) {
+		struct agent_count *count = &counts_of(file)[i];
+		uint64_t n = lost[i] < count->recorded ? lost[i] : count->recorded;
+
+		count->recorded -= n;
+		count->lost += n;
+		moved += n;
+	}
+	if (moved)
+		agent_dir_write(dir, name, file->attachment, pid, file, file->size);
+	free(file);
 }

@@ -29,9 +29,13 @@ struct counts_walk {
 
 static bool session_maps(const struct agent_session *session, pid_t pid, uint64_t start_time)
 {
-	for (size_t i = 0; i < session->ntargets; i++)
-		if (session->targets[i]->peer.pid == pid && session->targets[i]->peer.start_time == start_time)
+	for (size_t i = 0; i < session->ntargets; i++) {
+		const struct target_process *target = session->targets[i];
+
+		if (!target->kept && !shm_is_claimed(&target->shm) && target->peer.pid == pid &&
+		    target->peer.start_time == start_time)
 			return true;
+	}
 	return false;
 }
 
@@ -116,7 +120,7 @@ int agent_session_each_counts(struct agent_loaded *loaded, const struct manifest
 	for (size_t i = 0; i < session->ntargets && !err; i++) {
 		const struct target_process *target = session->targets[i];
 
-		if (shm_has_moved(&target->shm))
+		if (!target_counts(target))
 			continue;
 		memset(counts, 0, manifest->npoints * sizeof(*counts));
 		shm_count(&target->shm, manifest->attachment, counts, manifest->npoints);
@@ -155,7 +159,7 @@ int agent_session_count(struct agent_loaded *loaded, const struct manifest *mani
 	for (size_t i = 0; i < session->ntargets; i++) {
 		const struct target_process *target = session->targets[i];
 
-		if (shm_has_moved(&target->shm))
+		if (!target_counts(target))
 			continue;
 		shm_count(&target->shm, manifest->attachment, loaded->counts, manifest->npoints);
 		/* A reader saves the counts after it has read the last records. */
@@ -182,7 +186,7 @@ int agent_session_cells(struct agent_loaded *loaded, struct agent_cells *cells)
 	int err = session_look(loaded->session);
 
 	for (size_t i = 0; i < session->ntargets && !err; i++)
-		if (!shm_has_moved(&session->targets[i]->shm))
+		if (target_counts(session->targets[i]))
 			err = agent_cells_add_shm(cells, &session->targets[i]->shm);
 	return err ? err : counts_walk_files(&walk);
 }

@@ -291,7 +291,7 @@ int flight_read(const struct mapped_shm *shm, const struct flight_reading *readi
 	w->entries.bytes = malloc(ring_bytes(shm));
 	if (!w->ring || !w->entries.bytes)
 		err = error_nomem();
-	for (uint32_t i = 0; i < shm->nrings && !err; i++)
+	for (uint32_t n = shm_known_rings(shm), i = 0; i < n && !err; i++)
 		err = flight_read_ring(w, i);
 	if (!err)
 		err = flight_read_slots(w);

@@ -148,26 +148,43 @@ void agent_keeper_settle(const struct agent_dir *dir)
 	close(fd);
 }
 
-int agent_keeper_get(const struct agent_dir *dir, const char *session, uint64_t index, pid_t *pid)
+/* Asks for a region. Returns its descriptor, or -ENOENT. */
+static int keeper_ask_region(const struct agent_dir *dir, const char *session, struct agent_keep *ask,
+                             struct agent_kept *kept)
 {
-	struct agent_keep ask = {
-		.magic = AGENT_KEEP_MAGIC, .version = AGENT_VERSION, .op = AGENT_KEEP_GET, .start_time = index
-	};
 	int conn = dir->agents < 0 ? -1 : keeper_connect(dir), fd = -1;
-	struct agent_kept kept = { 0 };
 	ssize_t n = -1;
 
 	if (conn < 0)
 		return -ENOENT;
-	snprintf(ask.session, sizeof(ask.session), "%s", session);
-	if (send(conn, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask))
-		n = keeper_receive_fd(conn, &kept, sizeof(kept), &fd);
+	ask->magic = AGENT_KEEP_MAGIC;
+	ask->version = AGENT_VERSION;
+	snprintf(ask->session, sizeof(ask->session), "%s", session);
+	if (send(conn, ask, sizeof(*ask), MSG_NOSIGNAL) == sizeof(*ask))
+		n = keeper_receive_fd(conn, kept, sizeof(*kept), &fd);
 	close(conn);
-	if (n == sizeof(kept) && kept.magic == AGENT_KEEP_MAGIC && fd >= 0) {
-		*pid = (pid_t)kept.pid;
+	if (n == sizeof(*kept) && kept->magic == AGENT_KEEP_MAGIC && fd >= 0)
 		return fd;
-	}
 	if (fd >= 0)
 		close(fd);
 	return -ENOENT;
+}
+
+int agent_keeper_get(const struct agent_dir *dir, const char *session, uint64_t index, struct agent_kept *kept)
+{
+	return keeper_ask_region(dir, session, &(struct agent_keep){ .op = AGENT_KEEP_GET, .start_time = index }, kept);
+}
+
+int agent_keeper_records(const struct agent_dir *dir, const char *session, uint64_t number, struct agent_kept *kept)
+{
+	return keeper_ask_region(dir, session, &(struct agent_keep){ .op = AGENT_KEEP_RECORDS, .start_time = number },
+	                         kept);
+}
+
+int agent_keeper_process(const struct agent_dir *dir, const char *session, pid_t pid, uint64_t start_time,
+                         struct agent_kept *kept)
+{
+	struct agent_keep ask = { .op = AGENT_KEEP_PROCESS, .start_time = start_time, .pid = (uint32_t)pid };
+
+	return keeper_ask_region(dir, session, &ask, kept);
 }

@@ -15,8 +15,16 @@
  * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far
  * to last-N-PID.
  *
- * A region of a flight recorder is kept in cases 1 and 2 for its records, until its session has ended: the last RETIRED_MAX of
- * a session. Commands that read the records get its descriptor.
+ * In cases 1 and 2 the keeper goes on to hold a region that has records ("retired"). Commands that read the records get its
+ * descriptor.
+ *
+ *  - The regions of a flight recorder: the last FLIGHTS_MAX of a session, until the session ends.
+ *  - Other regions that have unread records: RECORDS_MAX of a session, fewer if few descriptors are permitted, with
+ *    RECORDS_SIZE_MAX bytes in all, or as many as RECORDS_RINGS full rings, until a reader has read them or the session ends.
+ *    Records of regions beyond that are lost. In a session that overwrites, they are those of the processes that ended first,
+ *    else those of the process that ended last.
+ *
+ * Commands also get the region of a process whose agent does not reply.
  *
  * The keeper may get the CPU late. Then the session may have ended, and another one may have its name. So the keeper identifies a
  * session by its directory.
@@ -51,12 +59,18 @@
 #define SOON_NS 100000000ull   /* a process whose connection has ended is looked at often for this long */
 #define SOON_MS 2
 #define LATER_MS 1000
-#define RETIRED_MAX 8 /* of one session */
+#define FLIGHTS_MAX 8 /* of one session */
+#define RECORDS_MAX 512
+#define RECORDS_SIZE_MAX (UINT64_C(64) << 20)
+#define RECORDS_RINGS 4
+#define RECORDS_FDS 2   /* descriptors of each */
+#define READER_FACTOR 4 /* a reader is given time to read: until there are so many times as many */
 
 /* A region that the keeper holds. */
 struct kept_region {
 	int conn;       /* -1: the connection has ended */
 	bool left;      /* the process has left the session */
+	bool past;      /* the process has called exec(2) */
 	uint64_t since; /* ns: when the connection ended */
 	ino_t inode;    /* of the memfd */
 	char session[AGENT_SESSION_MAX + 1];
@@ -64,9 +78,11 @@ struct kept_region {
 	pid_t pid;
 	uint64_t start_time;
 	int pidfd;
-	int fd;          /* of the region, if it is of a flight recorder; else -1 */
+	int fd; /* of the region; -1: too many descriptors are open, and its records are lost when the process ends */
 	uint64_t number; /* of retired ones, in the order in which they ended */
 	bool retired;    /* its process does not use it any more, and its counts are saved: only its records are kept */
+	bool copied;     /* it is memory of this process, if that is possible */
+	bool given;      /* a reader got it, and may have read all since */
 	struct mapped_shm shm;
 };
 
@@ -78,6 +94,8 @@ struct keeper {
 	struct pollfd *polled;
 	size_t polled_room;
 	uint64_t retired; /* how many regions were retired so far */
+	uint64_t tended;  /* ns: when keeper_tend() last ran */
+	size_t records_max;
 };
 
 /* ---- one region ---- */
@@ -149,6 +167,14 @@ static void region_save_counts(const struct kept_region *k, const char *name)
 	agent_dir_close(&dir);
 }
 
+/* Adds the counts of a process that has called exec(2), unless a command has done it. */
+static void region_save_past(struct kept_region *k)
+{
+	k->past = true;
+	if (shm_claim(&k->shm))
+		region_save_counts(k, COUNTS_PAST);
+}
+
 static void keeper_drop(struct keeper *keeper, size_t i)
 {
 	struct kept_region *k = &keeper->regions[i];
@@ -157,13 +183,14 @@ static void keeper_drop(struct keeper *keeper, size_t i)
 		close(k->conn);
 	if (k->fd >= 0)
 		close(k->fd);
+	if (k->pidfd >= 0)
+		close(k->pidfd);
 	close(k->dir);
-	close(k->pidfd);
 	shm_unmap(&k->shm);
 	*k = keeper->regions[--keeper->n];
 }
 
-/* ---- the records of flight recorders ---- */
+/* ---- copies of regions ---- */
 
 /* Returns 0 or -1. */
 static int pwrite_all(int fd, const char *bytes, size_t n, off_t at)
@@ -214,35 +241,178 @@ failed:
 	close(fd);
 }
 
-/* Keeps the records of a process that has ended. Drops those of the process that ended first if there are too many. */
-static void keeper_retire(struct keeper *keeper, size_t i)
+static bool region_is_flight(const struct kept_region *k)
 {
-	const char *session = keeper->regions[i].session;
-	size_t first = i, n = 0;
+	return k->shm.flight_slots;
+}
 
-	keeper->regions[i].retired = true;
-	keeper->regions[i].number = keeper->retired++;
-	region_copy(&keeper->regions[i]);
-	for (size_t k = 0; k < keeper->n; k++) {
-		const struct kept_region *other = &keeper->regions[k];
+/* ---- records that no reader has read ---- */
 
-		if (!other->retired || strcmp(other->session, session))
-			continue;
-		n++;
-		if (other->number < keeper->regions[first].number)
-			first = k;
+static int region_lose_attachment(uint32_t number, pid_t pid, void *arg)
+{
+	const struct region_save *s = arg;
+	const struct kept_region *k = s->region;
+	struct agent_file file;
+	uint64_t *unread;
+
+	if (pid || agent_file_read(s->dir, number, &file))
+		return 0;
+	unread = calloc(file.manifest->npoints + (size_t)1, sizeof(*unread));
+	if (unread) {
+		shm_count_unread(&k->shm, number, unread, file.manifest->npoints);
+		counts_file_lose(s->dir, k->pid, k->start_time, file.manifest, s->name, unread);
 	}
-	if (n > RETIRED_MAX)
+	free(unread);
+	agent_file_release(&file);
+	return 0;
+}
+
+/* Counts the unread records of a process that does not use the region any more as lost. */
+static void region_lose_records(const struct keeper *keeper, const struct kept_region *k)
+{
+	struct region_save s = { .region = k, .name = k->past ? COUNTS_PAST : COUNTS_ENDED };
+	struct agent_dir dir;
+
+	if (!shm_has_unread(&k->shm) || !region_has_session(keeper, k) || agent_dir_open(&dir, k->session, false))
+		return;
+	s.dir = &dir;
+	agent_dir_each_file(&dir, "segment", region_lose_attachment, &s);
+	agent_dir_close(&dir);
+}
+
+/* Returns whether the session has a reader, which may have got regions from their processes. */
+static bool region_has_reader(const struct kept_region *k)
+{
+	struct agent_dir dir;
+	bool read;
+
+	if (agent_dir_open(&dir, k->session, false))
+		return false;
+	read = agent_dir_is_read(&dir);
+	agent_dir_close(&dir);
+	return read;
+}
+
+/*
+ * Drops regions that were read. Copies a region when the session has no reader: a reader that has mapped the region itself
+ * would read the copy again.
+ */
+static void keeper_tend(struct keeper *keeper)
+{
+	keeper->tended = clock_ns();
+	for (size_t i = 0; i < keeper->n;) {
+		struct kept_region *k = &keeper->regions[i];
+
+		if (k->retired && !region_is_flight(k) && !shm_has_unread(&k->shm)) {
+			keeper_drop(keeper, i);
+			continue;
+		}
+		i++;
+		if (!k->retired || (k->copied && !k->given) || region_has_reader(k))
+			continue;
+		if (!k->copied)
+			region_copy(k);
+		k->copied = true;
+		k->given = false;
+	}
+}
+
+/* The regions of a session that are retired for their records. */
+struct retired_records {
+	size_t n, first, last; /* first and last: indices of the processes that ended first and last */
+	uint64_t bytes, bytes_max;
+};
+
+static struct retired_records keeper_sum_records(const struct keeper *keeper, const char *session)
+{
+	struct retired_records sum = { .bytes_max = RECORDS_SIZE_MAX };
+
+	for (size_t i = 0; i < keeper->n; i++) {
+		const struct kept_region *k = &keeper->regions[i];
+
+		if (!k->retired || region_is_flight(k) || strcmp(k->session, session))
+			continue;
+		sum.first = !sum.n || k->number < keeper->regions[sum.first].number ? i : sum.first;
+		sum.last = !sum.n || k->number > keeper->regions[sum.last].number ? i : sum.last;
+		sum.bytes += shm_file_bytes(k->fd);
+		if (RECORDS_RINGS * k->shm.ring_size > sum.bytes_max)
+			sum.bytes_max = RECORDS_RINGS * k->shm.ring_size;
+		sum.n++;
+	}
+	return sum;
+}
+
+/* Drops regions of the session while there are too many, and counts their records as lost. */
+static void keeper_limit_records(struct keeper *keeper, const char *session)
+{
+	uint64_t factor = 1;
+
+	for (;;) {
+		struct retired_records sum = keeper_sum_records(keeper, session);
+		size_t i = sum.n && shm_is_overwritten(&keeper->regions[sum.last].shm) ? sum.first : sum.last;
+
+		if (sum.n <= factor * keeper->records_max && sum.bytes <= factor * sum.bytes_max)
+			return;
+		if (factor == 1 && region_has_reader(&keeper->regions[i])) {
+			factor = READER_FACTOR;
+			continue;
+		}
+		region_lose_records(keeper, &keeper->regions[i]);
+		keeper_drop(keeper, i);
+	}
+}
+
+/* Drops the flight recorder of the process that ended first if the session has too many. */
+static void keeper_limit_flights(struct keeper *keeper, const char *session)
+{
+	size_t first = 0, n = 0;
+
+	for (size_t i = 0; i < keeper->n; i++) {
+		const struct kept_region *k = &keeper->regions[i];
+
+		if (!k->retired || !region_is_flight(k) || strcmp(k->session, session))
+			continue;
+		first = !n || k->number < keeper->regions[first].number ? i : first;
+		n++;
+	}
+	if (n > FLIGHTS_MAX)
 		keeper_drop(keeper, first);
 }
 
-/* Drops the records of sessions that have ended. */
+/* Keeps the records of a process that does not use the region any more and whose counts are saved, or drops the region. */
+static void keeper_retire(struct keeper *keeper, size_t i)
+{
+	struct kept_region *k = &keeper->regions[i];
+	char session[sizeof(k->session)];
+
+	if (k->fd < 0 || (!region_is_flight(k) && !shm_has_unread(&k->shm))) {
+		if (!region_is_flight(k))
+			region_lose_records(keeper, k);
+		keeper_drop(keeper, i);
+		return;
+	}
+	memcpy(session, k->session, sizeof(session));
+	k->retired = true;
+	k->number = keeper->retired++;
+	close(k->pidfd);
+	k->pidfd = -1;
+	if (region_is_flight(k)) {
+		region_copy(k);
+		k->copied = true;
+		keeper_limit_flights(keeper, session);
+	} else {
+		keeper_limit_records(keeper, session);
+	}
+}
+
+/*
+ * Drops the regions of sessions that have ended, except those that processes still use. Their session's directory stays open, so
+ * another session of the name has another inode. A process that was stopped meanwhile would otherwise take it for the old one.
+ */
 static void keeper_forget_sessions(struct keeper *keeper)
 {
 	for (size_t i = 0; i < keeper->n;) {
-		const struct kept_region *k = &keeper->regions[i];
-
-		if (k->retired && !region_has_session(keeper, k))
+		if (keeper->regions[i].conn < 0 && !region_has_session(keeper, &keeper->regions[i]))
 			keeper_drop(keeper, i);
 		else
 			i++;
@@ -264,7 +434,7 @@ static bool keeper_read_changes(struct keeper *keeper)
 /* Saves and drops a region whose connection has ended. Returns false in case 3 of the comment at the top. */
 static bool keeper_settle_region(struct keeper *keeper, size_t i)
 {
-	const struct kept_region *k = &keeper->regions[i];
+	struct kept_region *k = &keeper->regions[i];
 	bool mapped, moved;
 
 	if (k->conn >= 0 || k->retired)
@@ -281,9 +451,9 @@ static bool keeper_settle_region(struct keeper *keeper, size_t i)
 	/* The process may have ended meanwhile. */
 	if (!moved && region_process_ended(k))
 		region_save_counts(k, COUNTS_ENDED);
-	else if (!moved && shm_claim(&k->shm))
-		region_save_counts(k, COUNTS_PAST);
-	if (moved || k->fd < 0)
+	else if (!moved)
+		region_save_past(k);
+	if (moved)
 		keeper_drop(keeper, i);
 	else
 		keeper_retire(keeper, i);
@@ -367,8 +537,32 @@ static bool keeper_receive(int conn, struct agent_keep *keep, int *fd)
 	       keep->version == AGENT_VERSION && !keep->session[AGENT_SESSION_MAX];
 }
 
-/* Replies with a region of a flight recorder, or with a byte if there is none of that index. */
-static void keeper_give(const struct keeper *keeper, int conn, const struct agent_keep *keep)
+/* Returns the region that the request asks for; NULL: there is none. */
+static struct kept_region *keeper_find(struct keeper *keeper, const struct agent_keep *keep)
+{
+	struct kept_region *found = NULL;
+	uint64_t index = keep->start_time;
+
+	for (size_t i = 0; i < keeper->n; i++) {
+		struct kept_region *k = &keeper->regions[i];
+
+		if (k->fd < 0 || k->left || shm_has_moved(&k->shm) || strcmp(k->session, keep->session) ||
+		    !region_has_session(keeper, k))
+			continue;
+		if (keep->op == AGENT_KEEP_GET && region_is_flight(k) && !index--)
+			return k;
+		if (keep->op == AGENT_KEEP_PROCESS && !k->retired && k->pid == (pid_t)keep->pid &&
+		    k->start_time == keep->start_time)
+			return k;
+		if (keep->op == AGENT_KEEP_RECORDS && k->retired && !region_is_flight(k) &&
+		    k->number >= keep->start_time && (!found || k->number < found->number) && shm_has_unread(&k->shm))
+			found = k;
+	}
+	return found;
+}
+
+/* Replies with a region, or with a byte if there is none. */
+static void keeper_give(struct keeper *keeper, int conn, const struct agent_keep *keep)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct agent_kept kept = { .magic = AGENT_KEEP_MAGIC };
@@ -377,24 +571,19 @@ static void keeper_give(const struct keeper *keeper, int conn, const struct agen
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
 	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-	uint64_t index = keep->start_time;
+	struct kept_region *k = keeper_find(keeper, keep);
 
-	for (size_t i = 0; i < keeper->n; i++) {
-		const struct kept_region *k = &keeper->regions[i];
-
-		if (k->fd < 0 || k->left || shm_has_moved(&k->shm) || strcmp(k->session, keep->session) ||
-		    !region_has_session(keeper, k) || index--)
-			continue;
-		kept.pid = (uint32_t)k->pid;
-		kept.start_time = k->start_time;
-		*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-			               .cmsg_level = SOL_SOCKET,
-			               .cmsg_type = SCM_RIGHTS };
-		memcpy(CMSG_DATA(c), &k->fd, sizeof(int));
-		sendmsg(conn, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (!k) {
+		send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		return;
 	}
-	send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	k->given = true;
+	kept.pid = (uint32_t)k->pid;
+	kept.start_time = k->start_time;
+	kept.number = k->number;
+	*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(c), &k->fd, sizeof(int));
+	sendmsg(conn, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /*
@@ -463,10 +652,6 @@ static bool keeper_add(struct keeper *keeper, int conn, const struct agent_keep 
 		region_fd_close(k->pidfd);
 		return false;
 	}
-	if (!k->shm.flight_slots) {
-		region_fd_close(k->fd);
-		k->fd = -1;
-	}
 	keeper->n++;
 	return true;
 }
@@ -495,7 +680,7 @@ static void keeper_accept(struct keeper *keeper)
 	if (keep.op == AGENT_KEEP_SETTLE) {
 		keeper_settle(keeper);
 		send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-	} else if (keep.op == AGENT_KEEP_GET) {
+	} else if (keep.op == AGENT_KEEP_GET || keep.op == AGENT_KEEP_RECORDS || keep.op == AGENT_KEEP_PROCESS) {
 		keeper_give(keeper, conn, &keep);
 	} else if (keep.op == AGENT_KEEP_SHM && fd >= 0 && peer.pid > 0) {
 		kept = keeper_add(keeper, conn, &keep, fd, peer.pid);
@@ -546,8 +731,11 @@ static bool keeper_wait(struct keeper *keeper, bool *connected)
 	for (size_t i = 0; i < keeper->n; i++) {
 		const struct kept_region *k = &keeper->regions[i];
 
-		if (k->retired)
+		if (k->retired) {
+			if (wait < 0 && (!k->copied || k->given))
+				wait = LATER_MS;
 			continue;
+		}
 		polled[n++] = (struct pollfd){ .fd = k->conn >= 0 ? k->conn : k->pidfd, .events = POLLIN };
 		if (k->conn < 0 && wait != SOON_MS)
 			wait = clock_ns() - k->since < SOON_NS ? SOON_MS : LATER_MS;
@@ -569,19 +757,25 @@ static void keeper_serve(struct keeper *keeper)
 			break;
 		keeper_check_connections(keeper);
 		keeper_settle_regions(keeper);
+		if (clock_ns() - keeper->tended > LATER_MS * 1000000ull)
+			keeper_tend(keeper);
 		if (connected)
 			keeper_accept(keeper);
 	} while (!keeper_may_end(keeper));
 }
 
-static void keeper_raise_limit(void)
+/* Raises the limit of descriptors. Most of them are for processes that run. */
+static void keeper_raise_limit(struct keeper *keeper)
 {
 	struct rlimit limit;
 
+	keeper->records_max = RECORDS_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max / 4 / RECORDS_FDS / READER_FACTOR < RECORDS_MAX)
+		keeper->records_max = limit.rlim_max / 4 / RECORDS_FDS / READER_FACTOR;
 }
 
 static void keeper_reset_signals(void)
@@ -622,7 +816,7 @@ void keeper_main(const struct agent_dir *dir, int listener, int changes)
 	setsid();
 	keeper_reset_signals();
 	keeper_close_others(&keeper);
-	keeper_raise_limit();
+	keeper_raise_limit(&keeper);
 	if (chdir("/"))
 		_exit(1);
 	keeper_serve(&keeper);

@@ -3,6 +3,7 @@
 #ifndef RUNTIME_AGENT_KEEPER_H
 #define RUNTIME_AGENT_KEEPER_H
 
+#include "runtime/agent/protocol.h"
 #include "runtime/agent/session-files.h"
 
 /*
@@ -14,10 +15,16 @@ int agent_keeper_start(const struct agent_dir *dir);
 void agent_keeper_settle(const struct agent_dir *dir);
 
 /*
- * Returns a descriptor of the region of a session's flight recorder that has this index in the keeper, and stores its process;
- * -ENOENT: there are no more. keeper-client.c.
+ * Each returns a descriptor of a region of the session, and stores whose it is; -ENOENT: there is none. keeper-client.c.
+ *
+ *     get      of a flight recorder: the region with this index
+ *     records  the first region from this number on that has unread records, and that its process does not use any more
+ *     process  the region that the process uses
  */
-int agent_keeper_get(const struct agent_dir *dir, const char *session, uint64_t index, pid_t *pid);
+int agent_keeper_get(const struct agent_dir *dir, const char *session, uint64_t index, struct agent_kept *kept);
+int agent_keeper_records(const struct agent_dir *dir, const char *session, uint64_t number, struct agent_kept *kept);
+int agent_keeper_process(const struct agent_dir *dir, const char *session, pid_t pid, uint64_t start_time,
+                         struct agent_kept *kept);
 
 /* Receives a message and its descriptor (-1: none). Returns as recvmsg(2). */
 ssize_t keeper_receive_fd(int conn, void *message, size_t size, int *fd);

@@ -2,6 +2,7 @@
 #include "runtime/agent/processes.h"
 
 #include <errno.h>
+#include <probepoint.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/notice.h"
+#include "runtime/agent/backoff.h"
 #include "runtime/agent/counts-file.h"
+#include "runtime/agent/keeper.h"
 #include "runtime/agent/session.h"
 #include "runtime/process.h"
 
@@ -33,6 +36,11 @@ bool target_is_current(const struct agent_session *session, const struct target_
 	/* A region whose session has ended serves another session. */
 	return !strncmp(target->shm.header->session, session->name, sizeof(target->shm.header->session)) &&
 	       !shm_has_moved(&target->shm);
+}
+
+bool target_counts(const struct target_process *target)
+{
+	return !target->kept && !shm_has_moved(&target->shm) && !shm_is_claimed(&target->shm);
 }
 
 static int target_connect(const struct agent_session *session, pid_t pid, struct agent_peer *peer)
@@ -102,11 +110,23 @@ static void peer_verify(const struct agent_session *session, struct agent_peer *
 	}
 }
 
+/* Reports an agent that does not reply, once. mapped: its region is mapped here. */
+static void target_report_silent(pid_t pid, bool mapped)
+{
+	if (backoff_is_new(pid))
+		notice_add("%s; %s", pp_error(),
+		           mapped ? "its counts and records are read, and its sites are not checked"
+		                  : "its counts and records may be missing");
+}
+
 static void target_verify(const struct agent_session *session, struct target_process *target)
 {
 	struct agent_peer peer;
+	int err = session->verifying ? target_connect(session, target->peer.pid, &peer) : -ENOENT;
 
-	if (!session->verifying || target_connect(session, target->peer.pid, &peer))
+	if (err == -ETIMEDOUT)
+		target_report_silent(target->peer.pid, true);
+	if (err)
 		return;
 	peer_verify(session, &peer, &target->refused);
 	agent_disconnect(&peer);
@@ -147,6 +167,8 @@ static int target_ask_shm(const struct agent_session *session, struct target_pro
 	if (target->pidfd < 0)
 		return -ENOENT;
 	err = agent_ask(&target->peer, &query, &answer);
+	if (err == -ETIMEDOUT)
+		return err;
 	/* The region comes first, because records wait in it. */
 	peer_verify(session, &target->peer, &target->refused);
 	/* An agent that does not see dlopen(3) may have armed something only now. */
@@ -167,41 +189,100 @@ static int target_ask_shm(const struct agent_session *session, struct target_pro
 	return answer.fd;
 }
 
-static int target_open(struct agent_session *session, struct target_process *target)
+/* Returns a descriptor of the region of a process whose agent does not reply, from the keeper; or a negative errno. */
+static int target_ask_keeper(const struct agent_session *session, struct target_process *target)
 {
+	struct agent_kept kept;
 	pid_t pid = target->peer.pid;
-	int fd, err = target_connect(session, pid, &target->peer);
+	int fd;
 
-	if (err)
-		return err;
-	fd = target_ask_shm(session, target);
-	agent_disconnect(&target->peer);
-	if (fd < 0)
-		return fd;
-	err = shm_map(&target->shm, fd, pid);
-	if (err)
-		return err;
-	return session->observer ? session->observer->add(session, target) : 0;
+	target->peer.start_time = process_start_time(pid);
+	if (target->pidfd < 0)
+		target->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (target->pidfd < 0)
+		return -ENOENT;
+	fd = agent_keeper_process(&session->dir, session->name, pid, target->peer.start_time, &kept);
+	target_report_silent(pid, fd >= 0);
+	return fd;
 }
 
-static int targets_add(struct agent_session *session, pid_t pid, uint64_t key)
+/* Returns a descriptor of the region of a process; or a negative errno. */
+static int target_ask(struct agent_session *session, struct target_process *target)
 {
-	struct target_process *target;
-	int err = ALLOC_GROW(session->targets, session->ntargets + 1, session->targets_room);
+	int fd = target_connect(session, target->peer.pid, &target->peer);
 
+	if (!fd) {
+		fd = target_ask_shm(session, target);
+		agent_disconnect(&target->peer);
+	}
+	return fd == -ETIMEDOUT ? target_ask_keeper(session, target) : fd;
+}
+
+static bool targets_have(const struct agent_session *session, const struct mapped_shm *shm)
+{
+	for (size_t i = 0; i < session->ntargets; i++)
+		if (shm_is_same(&session->targets[i]->shm, shm))
+			return true;
+	return false;
+}
+
+/* Maps the region of the descriptor fd, which may be a negative errno, and adds the target. */
+static int targets_append(struct agent_session *session, struct target_process *target, int fd)
+{
+	int err = fd < 0 ? fd : shm_map(&target->shm, fd, target->peer.pid);
+
+	/* A process that ends leaves to the keeper what is mapped here already. */
+	if (err || (target->kept && targets_have(session, &target->shm)))
+		return err ? err : -EEXIST;
+	err = ALLOC_GROW(session->targets, session->ntargets + 1, session->targets_room);
 	if (err)
 		return err;
-	target = calloc(1, sizeof(*target));
-	if (!target)
-		return error_nomem();
-	target->peer = (struct agent_peer){ .fd = -1, .pid = pid };
-	target->pidfd = -1;
-	target->key = key;
-	err = target_open(session, target);
+	if (session->observer)
+		err = session->observer->add(session, target);
+	if (!err)
+		session->targets[session->ntargets++] = target;
+	return err;
+}
+
+/* Does the same, and frees a target that cannot be added. Returns 0 or -ENOMEM. */
+static int targets_add(struct agent_session *session, struct target_process *target, int fd)
+{
+	int err = targets_append(session, target, fd);
+
 	if (err)
 		target_free(session, target);
-	else
-		session->targets[session->ntargets++] = target;
+	return err == -ENOMEM ? err : 0;
+}
+
+static struct target_process *target_new(pid_t pid)
+{
+	struct target_process *target = calloc(1, sizeof(*target));
+
+	if (target)
+		target->peer = (struct agent_peer){ .fd = -1, .pid = pid };
+	if (target)
+		target->pidfd = -1;
+	return target;
+}
+
+/* If there is a reader, adds the regions with unread records that processes do not use any more. */
+static int targets_add_kept(struct agent_session *session)
+{
+	struct agent_kept kept;
+	int fd, err = session->observer ? 0 : -ENOENT;
+
+	while (!err && (fd = agent_keeper_records(&session->dir, session->name, session->kept_next, &kept)) >= 0) {
+		struct target_process *target = target_new((pid_t)kept.pid);
+
+		if (!target) {
+			close(fd);
+			return error_nomem();
+		}
+		target->peer.start_time = kept.start_time;
+		target->gone = target->kept = true;
+		session->kept_next = kept.number + 1;
+		err = targets_add(session, target, fd);
+	}
 	return err == -ENOMEM ? err : 0;
 }
 
@@ -216,6 +297,7 @@ static bool session_concerns(const struct agent_session *session, pid_t pid)
 static int targets_see_socket(pid_t pid, uint64_t key, void *arg)
 {
 	struct agent_session *session = arg;
+	struct target_process *new;
 
 	if (!session_concerns(session, pid))
 		return 0;
@@ -230,7 +312,11 @@ static int targets_see_socket(pid_t pid, uint64_t key, void *arg)
 		}
 		target->gone = true;
 	}
-	return targets_add(session, pid, key);
+	new = target_new(pid);
+	if (!new)
+		return error_nomem();
+	new->key = key;
+	return targets_add(session, new, target_ask(session, new));
 }
 
 static void target_save(struct agent_session *session, const struct target_process *target, const char *name)
@@ -253,13 +339,16 @@ int agent_targets_refresh(struct agent_session *session)
 	for (size_t i = 0; i < session->ntargets; i++) {
 		struct target_process *target = session->targets[i];
 
-		target->gone = target->gone || target_has_ended(target) || shm_has_moved(&target->shm);
+		target->gone = target->gone || target_has_ended(target) || shm_has_moved(&target->shm) ||
+		               shm_is_claimed(&target->shm);
 	}
 	session->refreshed = clock_ns();
 	session->verifying = session->refreshed - session->verified > VERIFY_NS;
 	if (session->verifying)
 		session->verified = session->refreshed;
 	err = agent_each_socket(&session->dir, targets_see_socket, session);
+	if (!err)
+		err = targets_add_kept(session);
 	for (size_t i = 0; i < session->ntargets; i++) {
 		struct target_process *target = session->targets[i];
 
@@ -267,7 +356,8 @@ int agent_targets_refresh(struct agent_session *session)
 			session->targets[n++] = target;
 			continue;
 		}
-		if (!shm_has_moved(&target->shm) && (target_has_ended(target) || shm_claim(&target->shm)))
+		if (target_counts(target) && target_is_current(session, target) &&
+		    (target_has_ended(target) || shm_claim(&target->shm)))
 			target_save(session, target, target_has_ended(target) ? COUNTS_LAST : COUNTS_PAST);
 		target_free(session, target);
 	}

@@ -424,21 +424,26 @@ struct agent_attachment_state {
 enum agent_keep_op {
 	AGENT_KEEP_SHM = 1,    /* keep this region */
 	AGENT_KEEP_SETTLE = 2, /* write the counts of processes that have ended; one byte replies */
-	AGENT_KEEP_GET =
-		3, /* region number `index` of a flight recorder; struct agent_kept replies, or one byte: none */
+	/* struct agent_kept replies to these, or one byte: there is none. */
+	AGENT_KEEP_GET = 3, /* region number `start_time` of a flight recorder */
+	AGENT_KEEP_RECORDS =
+		4, /* the first region from number `start_time` on that has unread records and no process */
+	AGENT_KEEP_PROCESS = 5, /* the region that the process uses */
 };
 
 struct agent_keep {
 	uint32_t magic;
 	uint16_t version, op;
-	uint64_t start_time; /* AGENT_KEEP_GET: the index */
-	char session[AGENT_SESSION_MAX + 8];
+	uint64_t start_time;
+	char session[AGENT_SESSION_MAX + 4];
+	uint32_t pid; /* AGENT_KEEP_PROCESS */
 };
 
 /* With the region's descriptor (SCM_RIGHTS). */
 struct agent_kept {
 	uint32_t magic, pid;
 	uint64_t start_time;
+	uint64_t number; /* AGENT_KEEP_RECORDS: of the region */
 };
 
 enum agent_state {
@@ -478,6 +483,7 @@ enum agent_reason {
 	AGENT_CLOCK,        /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
 	AGENT_FORKED,       /* the process was forked by the system call, not by the C library */
 	AGENT_BUFFERS_FULL, /* every region that is free has rings of unsuitable sizes */
+	AGENT_HALF_FORKED,  /* the process was forked in the middle of a change */
 	AGENT_REASONS
 };
 

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "runtime/agent/keeper.h"
 #include "runtime/agent/record-clock.h"
 #include "runtime/agent/record-queue.h"
 #include "runtime/agent/rings.h"
@@ -237,7 +238,11 @@ static bool reader_is_done(struct agent_session *session, struct target_process 
 		target->drained = true;
 		return false;
 	}
-	return !target->rings || !rings_are_queued(target->rings);
+	if (target->rings && rings_are_queued(target->rings))
+		return false;
+	if (target->rings)
+		rings_pass_over(target->rings);
+	return true;
 }
 
 static void reader_remove_target(struct agent_session *session, struct target_process *target)
@@ -287,6 +292,8 @@ int agent_reader_open(struct pp_session *session, void **reader)
 		return err;
 	}
 	record_clock_open(&r->clock);
+	agent_keeper_settle(&s->dir);
+	s->refreshed = s->kept_next = 0;
 	s->reader = r;
 	s->observer = &reader_observer;
 	for (size_t i = 0; i < s->ntargets && !err; i++)
@@ -323,6 +330,9 @@ void agent_reader_stop(void *reader)
 	r->stopped = true;
 	for (size_t i = 0; i < r->session->ntargets; i++)
 		target_record_until(r, r->session->targets[i], 0);
+	/* The next pass gets what processes have left that ended just now. */
+	agent_keeper_settle(&r->session->dir);
+	r->session->refreshed = 0;
 }
 
 void agent_reader_drop(void *reader)
@@ -366,7 +376,7 @@ bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 	for (size_t i = 0; i < session->ntargets; i++) {
 		const struct target_process *target = session->targets[i];
 
-		if (target->peer.pid != pid || !target_is_current(session, target) ||
+		if (target->peer.pid != pid || target->kept || !target_is_current(session, target) ||
 		    !shm_lose(&target->shm, attachment->number, point))
 			continue;
 		loaded->counted = 0;

@@ -59,6 +59,8 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_BUSY: return "the process has been unloading a library for too long";
 	case AGENT_FORKED:
 		return "the process was forked from one with an agent by the system call, not by the C library; use -b kernel";
+	case AGENT_HALF_FORKED:
+		return "the process was forked while the agent of its parent was changing what is armed; use -b kernel";
 	case AGENT_READ_BACK: return "the jump was written, but reads back differently";
 	case AGENT_LIMIT: return "a resource limit (file size, address space) is too small for the agent's buffers";
 	case AGENT_MAPS: return "the agent cannot read /proc/self/maps";

@@ -418,27 +418,18 @@ static int ring_drain_overwritten(struct rings *rings, struct ring_state *ring, 
 
 /* ---- beginning to read ---- */
 
+static void waiting_add(uint32_t slot, void *n)
+{
+	(void)slot;
+	(*(uint64_t *)n)++;
+}
+
 /* Returns how many complete records wait in the ring. */
 static uint64_t ring_waiting(const struct rings *rings, const struct ring_state *ring)
 {
-	const struct agent_ring *header = shm_ring(rings->shm, ring->index);
-	uint64_t left = (__atomic_load_n(&header->head, __ATOMIC_ACQUIRE) - ring->tail) / 8, at = ring->tail, n = 0;
+	uint64_t head = __atomic_load_n(&shm_ring(rings->shm, ring->index)->head, __ATOMIC_ACQUIRE), n = 0;
 
-	while (left && left <= ring->size / 8) {
-		uint64_t word = ring_word(rings, ring, at), words;
-
-		if (word < AGENT_WORD_SKIP)
-			words = word;
-		else if (word < AGENT_WORD_TIME)
-			words = word - AGENT_WORD_SKIP;
-		else
-			words = record_words((const volatile struct record *)ring_at(rings, ring, at));
-		if (!words || words > left || (word >= AGENT_WORD_TIME && !record_fits(words, left)))
-			break;
-		n += word >= AGENT_WORD_TIME;
-		at += 8 * words;
-		left -= words;
-	}
+	shm_ring_each(rings->shm, ring->index, ring->tail, head, waiting_add, &n);
 	return n;
 }
 
@@ -488,9 +479,10 @@ int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *befor
 	}
 	for (uint32_t i = 0; i < shm->nrings; i++) {
 		new->states[i].index = i;
-		new->states[i].size = i < shm->nlarge ? shm->ring_size : AGENT_RING_SIZE;
-		ring_begin(new, &new->states[i], before);
+		new->states[i].size = shm_size_of_ring(shm, i);
 	}
+	for (uint32_t n = shm_known_rings(shm), i = 0; i < n; i++)
+		ring_begin(new, &new->states[i], before);
 	*rings = new;
 	return 0;
 }
@@ -510,7 +502,7 @@ void rings_free(struct rings *rings)
 
 int rings_drain(struct rings *rings, struct rings_pass *pass)
 {
-	for (uint32_t i = 0; i < rings->shm->nrings; i++) {
+	for (uint32_t n = shm_known_rings(rings->shm), i = 0; i < n; i++) {
 		struct ring_state *ring = &rings->states[i];
 		int err;
 
@@ -535,6 +527,20 @@ bool rings_are_queued(const struct rings *rings)
 		if (rings->states[i].queue.in_merge)
 			return true;
 	return false;
+}
+
+void rings_pass_over(struct rings *rings)
+{
+	for (uint32_t i = 0; i < rings->shm->nrings; i++) {
+		struct agent_ring *header = shm_ring(rings->shm, i);
+		uint64_t head;
+
+		if (!rings->states[i].bad)
+			continue;
+		head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
+		__atomic_store_n(&header->limit, head + rings->states[i].size, __ATOMIC_RELEASE);
+		__atomic_store_n(&header->taken, head, __ATOMIC_RELEASE);
+	}
 }
 
 uint64_t rings_unread(const struct rings *rings)

@@ -32,6 +32,8 @@ struct rings_pass {
 int rings_drain(struct rings *rings, struct rings_pass *pass);
 /* Returns whether records of the rings are still in the merge. */
 bool rings_are_queued(const struct rings *rings);
+/* Marks damaged rings as read, because the process has ended and no other reader can read them either. */
+void rings_pass_over(struct rings *rings);
 /* Returns how many records of damaged rings will never be read, by the rings' own counters. */
 uint64_t rings_unread(const struct rings *rings);
 

@@ -239,6 +239,16 @@ int agent_dir_hold_file(const struct agent_dir *dir, const char *name)
 	return fd;
 }
 
+bool agent_dir_is_read(const struct agent_dir *dir)
+{
+	int fd = openat(dir->session, "reader", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return locked;
+}
+
 static int fd_write_all(int fd, const char *bytes, size_t size)
 {
 	while (size) {

@@ -55,6 +55,8 @@ int agent_each_orphan(int (*fn)(const char *name, void *arg), void *arg);
  * without a message, or another error.
  */
 int agent_dir_hold_file(const struct agent_dir *dir, const char *name);
+/* Returns whether a controller reads the session's records. */
+bool agent_dir_is_read(const struct agent_dir *dir);
 
 /* ---- the caller holds the session's lock ---- */
 

@@ -29,7 +29,8 @@ struct agent_session {
 	size_t ntargets, targets_room;
 	pid_t *pids; /* the processes that the session concerns; npids 0: every process */
 	size_t npids;
-	uint64_t refreshed;                     /* ns: when targets was last refreshed */
+	uint64_t refreshed;                     /* ns: when targets was last refreshed; 0: at once */
+	uint64_t kept_next;                     /* the reader got the keeper's regions before this number */
 	uint64_t verified;                      /* ns: when agents last compared their sites with the memory */
 	bool verifying;                         /* the current refresh makes them compare */
 	const struct target_observer *observer; /* NULL: no reader */

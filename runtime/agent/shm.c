@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "runtime/backend.h"
+#include "runtime/record.h"
 
 /* Far more than agents use, and few enough to be looked at. */
 #define SHM_SIZE_MAX (UINT64_C(1) << 36)
@@ -134,6 +135,28 @@ void shm_unmap(struct mapped_shm *shm)
 	*shm = (struct mapped_shm){ 0 };
 }
 
+uint64_t shm_file_bytes(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+bool shm_is_same(const struct mapped_shm *a, const struct mapped_shm *b)
+{
+	return a->pid == b->pid && a->base_ticks == b->base_ticks && a->base_ns == b->base_ns;
+}
+
+uint32_t shm_known_rings(const struct mapped_shm *shm)
+{
+	uint32_t n = 0;
+
+	while (n < shm->nrings && (shm_ring_is_used(shm, n) ||
+	                           __atomic_load_n(&shm_ring(shm, n)->state, __ATOMIC_ACQUIRE) != AGENT_RING_FREE))
+		n++;
+	return n;
+}
+
 const struct agent_flight_slot *shm_flight_slot(const struct mapped_shm *shm, uint32_t i)
 {
 	return (const struct agent_flight_slot *)shm_at(shm, shm->flight_at + (uint64_t)i * AGENT_FLIGHT_SLOT);
@@ -200,10 +223,89 @@ static void shm_count_table(const struct mapped_shm *shm, const struct agent_cou
 
 void shm_count(const struct mapped_shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints)
 {
-	for (uint32_t r = 0; r < shm->nrings; r++)
+	for (uint32_t n = shm_known_rings(shm), r = 0; r < n; r++)
 		if (shm_ring_is_used(shm, r))
 			shm_count_table(shm, shm_ring_counts(shm, r), attachment, counts, npoints);
 	shm_count_table(shm, shm_overflow_counts(shm), attachment, counts, npoints);
+}
+
+/* ---- records that no reader has read ---- */
+
+/* Returns the position up to which the ring was read. */
+static uint64_t shm_ring_tail(const struct mapped_shm *shm, uint32_t ring)
+{
+	const struct agent_ring *header = shm_ring(shm, ring);
+	uint64_t limit = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE);
+
+	if (shm_is_overwritten(shm))
+		return __atomic_load_n(&header->taken, __ATOMIC_ACQUIRE);
+	return limit ? limit - shm_size_of_ring(shm, ring) : 0; /* limit 0: the ring was never taken */
+}
+
+static uint64_t shm_ring_head(const struct mapped_shm *shm, uint32_t ring)
+{
+	return __atomic_load_n(&shm_ring(shm, ring)->head, __ATOMIC_ACQUIRE);
+}
+
+bool shm_has_unread(const struct mapped_shm *shm)
+{
+	for (uint32_t n = shm_known_rings(shm), r = 0; r < n; r++)
+		if (shm_ring_is_used(shm, r) && shm_ring_head(shm, r) != shm_ring_tail(shm, r))
+			return true;
+	return false;
+}
+
+void shm_ring_each(const struct mapped_shm *shm, uint32_t ring, uint64_t from, uint64_t to,
+                   void (*fn)(uint32_t slot, void *arg), void *arg)
+{
+	const uint64_t size = shm_size_of_ring(shm, ring);
+	uint64_t left = (to - from) / 8;
+
+	while (left && left <= size / 8) {
+		const volatile struct record *record =
+			(const volatile struct record *)(shm_data(shm, ring) + (from & (size - 1) & ~7ull));
+		uint64_t word = __atomic_load_n(&record->time, __ATOMIC_ACQUIRE), words;
+
+		if (word < AGENT_WORD_SKIP)
+			words = word ? word : 1;
+		else if (word < AGENT_WORD_TIME)
+			words = word - AGENT_WORD_SKIP;
+		else
+			words = record_words(record);
+		if (!words || words > left || words > RECORD_SIZE_MAX / 8)
+			break;
+		if (word >= AGENT_WORD_TIME && words >= sizeof(*record) / 8)
+			fn(record->point, arg);
+		from += 8 * words;
+		left -= words;
+	}
+}
+
+struct unread_count {
+	const struct mapped_shm *shm;
+	uint32_t attachment, npoints;
+	uint64_t *unread;
+};
+
+static void unread_count_record(uint32_t number, void *arg)
+{
+	const struct unread_count *u = arg;
+	struct agent_slot slot;
+
+	if (number >= shm_used(u->shm))
+		return;
+	slot = shm_slot(u->shm, number);
+	if (slot.attachment == u->attachment && slot.point < u->npoints)
+		u->unread[slot.point]++;
+}
+
+void shm_count_unread(const struct mapped_shm *shm, uint32_t attachment, uint64_t *unread, uint32_t npoints)
+{
+	struct unread_count u = { shm, attachment, npoints, unread };
+
+	for (uint32_t n = shm_known_rings(shm), r = 0; r < n; r++)
+		if (shm_ring_is_used(shm, r))
+			shm_ring_each(shm, r, shm_ring_tail(shm, r), shm_ring_head(shm, r), unread_count_record, &u);
 }
 
 /* ---- aggregates ---- */
@@ -263,7 +365,7 @@ void shm_cells(const struct mapped_shm *shm, uint32_t first, uint32_t n, struct 
 {
 	cells_sum((const struct agent_cell *)shm_at(shm, shm->cells_at) + first, numbers_below(first, n, shm->ncells),
 	          sums);
-	for (uint32_t r = 0; r < shm->nrings; r++) {
+	for (uint32_t known = shm_known_rings(shm), r = 0; r < known; r++) {
 		const struct agent_ring *ring = shm_ring(shm, r);
 		uint32_t end;
 
@@ -302,4 +404,9 @@ bool shm_claim(const struct mapped_shm *shm)
 
 	return __atomic_compare_exchange_n(&shm->header->written, &unclaimed, 1, false, __ATOMIC_ACQ_REL,
 	                                   __ATOMIC_RELAXED);
+}
+
+bool shm_is_claimed(const struct mapped_shm *shm)
+{
+	return __atomic_load_n(&shm->header->written, __ATOMIC_ACQUIRE) == 1;
 }

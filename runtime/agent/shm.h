@@ -37,6 +37,10 @@ struct mapped_table {
 /* Maps the region of the descriptor fd. Closes fd. Returns 0 or an error with a message. */
 int shm_map(struct mapped_shm *shm, int fd, pid_t pid);
 void shm_unmap(struct mapped_shm *shm);
+/* Returns how much memory a region has. */
+uint64_t shm_file_bytes(int fd);
+/* Returns whether both are the same region, or one is a copy of the other. */
+bool shm_is_same(const struct mapped_shm *a, const struct mapped_shm *b);
 
 /* These functions are inline because readers call them for each record. */
 static inline unsigned char *shm_at(const struct mapped_shm *shm, uint64_t offset)
@@ -61,6 +65,12 @@ static inline bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring)
 	return __atomic_load_n(&shm_ring(shm, ring)->turns, __ATOMIC_ACQUIRE);
 }
 
+/* Returns the size of the ring's records, a power of two. */
+static inline uint64_t shm_size_of_ring(const struct mapped_shm *shm, uint32_t ring)
+{
+	return ring < shm->nlarge ? shm->ring_size : AGENT_RING_SIZE;
+}
+
 /* Returns the number of slots used so far. */
 static inline uint32_t shm_used(const struct mapped_shm *shm)
 {
@@ -76,6 +86,15 @@ static inline struct agent_slot shm_slot(const struct mapped_shm *shm, uint32_t 
 
 /* Returns a slot of the flight recorder. */
 const struct agent_flight_slot *shm_flight_slot(const struct mapped_shm *shm, uint32_t i);
+/* Returns how many rings can have been taken: rings are taken from the first on. A read of the others would allocate pages. */
+uint32_t shm_known_rings(const struct mapped_shm *shm);
+/* Returns whether a ring has anything that no reader has read. */
+bool shm_has_unread(const struct mapped_shm *shm);
+/* Calls fn with each complete record of a ring between two positions. Ends at what is not valid. */
+void shm_ring_each(const struct mapped_shm *shm, uint32_t ring, uint64_t from, uint64_t to,
+                   void (*fn)(uint32_t slot, void *arg), void *arg);
+/* Adds the number of records that no reader has read to unread[npoints], in the order of the attachment's points. */
+void shm_count_unread(const struct mapped_shm *shm, uint32_t attachment, uint64_t *unread, uint32_t npoints);
 /* Returns the number of records that the ring's own counters have. */
 uint64_t shm_ring_recorded(const struct mapped_shm *shm, uint32_t ring);
 /* Moves one record of the point from recorded to lost. Returns false if the region does not have the point. */
@@ -99,5 +118,7 @@ bool shm_is_overwritten(const struct mapped_shm *shm);
  * controller that calls it, false to all others.
  */
 bool shm_claim(const struct mapped_shm *shm);
+/* Returns whether a controller has done that. */
+bool shm_is_claimed(const struct mapped_shm *shm);
 
 #endif

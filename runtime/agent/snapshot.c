@@ -19,19 +19,6 @@
 
 typedef int region_fn(const struct mapped_shm *shm, uint64_t bytes, void *arg);
 
-static bool shm_is_same(const struct mapped_shm *a, const struct mapped_shm *b)
-{
-	return a->pid == b->pid && a->base_ticks == b->base_ticks && a->base_ns == b->base_ns;
-}
-
-/* Returns how much memory a region has. */
-static uint64_t region_bytes(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) ? 0 : (uint64_t)st.st_blocks * 512;
-}
-
 static bool target_is_kept(const struct mapped_shm *kept, size_t n, const struct mapped_shm *shm)
 {
 	for (size_t i = 0; i < n; i++)
@@ -47,8 +34,8 @@ static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, 
 	int err = 0;
 
 	for (uint64_t i = 0; !err; i++) {
-		pid_t pid;
-		int fd = agent_keeper_get(&s->dir, s->name, i, &pid);
+		struct agent_kept region;
+		int fd = agent_keeper_get(&s->dir, s->name, i, &region);
 		uint64_t bytes;
 
 		if (fd < 0)
@@ -57,8 +44,8 @@ static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, 
 			close(fd);
 			return -ENOMEM;
 		}
-		bytes = region_bytes(fd);
-		if (shm_map(&(*kept)[*n], fd, pid))
+		bytes = shm_file_bytes(fd);
+		if (shm_map(&(*kept)[*n], fd, (pid_t)region.pid))
 			continue;
 		err = fn(&(*kept)[(*n)++], bytes, arg);
 	}

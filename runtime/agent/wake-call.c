@@ -14,6 +14,7 @@
  */
 #include "runtime/agent/wake.h"
 
+#include "runtime/agent/client.h"
 #include "runtime/agent/tracee.h"
 
 #include <dirent.h>
@@ -228,11 +229,7 @@ static int waker_check_thread(const struct waker *w)
 	/* A thread that ends clears the word first. */
 	if (process_read(w->process, w->at, &now, sizeof(now)) || now.tid != w->entry.tid)
 		return 0;
-	return error_set(
-		EOPNOTSUPP,
-		"pid %d: the process was forked from one with an agent by the system call, not by the C library: "
-		"its agent cannot be woken",
-		w->process->pid);
+	return error_set(EOPNOTSUPP, "pid %d: %s", w->process->pid, agent_reason_text(AGENT_FORKED, NULL));
 }
 
 static int waker_call_stub(struct waker *w)
@@ -275,7 +272,7 @@ static int waker_run(void *arg)
 		return error_set(EAGAIN, "pid %d: the process is just starting and its agent is not ready; try again",
 		                 pid);
 	if (process_is_stopped(pid))
-		return error_set(ETIMEDOUT, "pid %d: the process is stopped, so its agent cannot reply", pid);
+		return error_set(ETIMEDOUT, "pid %d: the process is stopped, so its agent does not reply", pid);
 	err = waker_choose(w);
 	if (err)
 		return err;

@@ -275,12 +275,19 @@ static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n,
 	return 0;
 }
 
-/* Arms the points whose fetch programs are programs[from .. from + n - 1], by one BPF program. */
+/*
+ * Arms the points whose fetch programs are programs[from .. from + n - 1], by one BPF program, or by several if it is too large for
+ * the kernel: emit_size_bound() plans its instructions, not those that the verifier has to follow.
+ */
 static int chunk_arm(const struct kernel_arming *a, size_t from, size_t n)
 {
 	int prog = chunk_load(a, from, n), err;
 	struct link_arrays arrays;
 
+	if (prog == -E2BIG && n > 1) {
+		err = chunk_arm(a, from, n / 2);
+		return err ? err : chunk_arm(a, from + n / 2, n - n / 2);
+	}
 	if (prog < 0)
 		return prog;
 	err = link_arrays_init(&arrays, a->npoints);

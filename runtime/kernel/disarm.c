@@ -15,11 +15,16 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "runtime/armed.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/namespace.h"
 #include "runtime/kernel/semaphore.h"
 #include "runtime/kernel/verify.h"
+#include "runtime/point.h"
 #include "runtime/process.h"
+#include "runtime/session.h"
+
+#define GIVE_UP_NS 20000000000ull /* the wait for breakpoints ends if none disappears for so long */
 
 static const struct manifest_file *point_file(const struct manifest *m, const struct manifest_point *point)
 {
@@ -77,23 +82,60 @@ void kernel_prepare_disarm(const struct attachment *attachment, const bool *take
 		kernel_switch_off(s, p, KERNEL_OFF);
 }
 
-static void attachment_wait_for_bytes(const struct pp_session *session, const struct attachment *attachment,
-                                      const bool *take, bool all)
+/* Points that are armed: those of the session, and those of other sessions. Read when they are first asked for. */
+struct armed_points {
+	const struct pp_session *session;
+	struct registry own;
+	struct pp_armed *others;
+	bool read;
+};
+
+static bool place_is_armed(const struct verify_place *place, void *arg)
 {
+	const struct manifest_file *file = place->file;
+	struct armed_points *armed = arg;
+	size_t n;
+
+	if (!armed->read) {
+		armed->read = true;
+		if (registry_add_session(&armed->own, armed->session, 0))
+			registry_release(&armed->own);
+		if (armed_read(&armed->others, armed->session->name))
+			armed->others = NULL;
+	}
+	return registry_find(&armed->own, file->real_device, file->real_inode, place->site_offset, &n) ||
+	       (armed->others && armed_has(armed->others, file->real_device, file->real_inode, place->site_offset));
+}
+
+static void attachment_wait_for_bytes(struct pp_session *session, const struct attachment *attachment, const bool *take,
+                                      bool all)
+{
+	struct armed_points armed = { .session = session };
+	struct verify_wait wait = { GIVE_UP_NS, session->interrupt, place_is_armed, &armed };
+	struct verify_rest rest;
 	const struct manifest *m = attachment->manifest;
 	struct verify_place *places = calloc(m->npoints, sizeof(*places));
 	size_t n = 0;
 
-	if (!places)
+	if (!places) {
+		session->unverified.processes++;
 		return;
+	}
 	for (uint32_t p = 0; p < m->npoints; p++) {
 		const struct manifest_point *point = &manifest_points(m)[p];
 		const struct manifest_file *file = point_file(m, point);
 
 		if (all || take[p])
-			places[n++] = (struct verify_place){ file->device, file->inode, manifest_point_place(point) };
+			places[n++] = (struct verify_place){ file->device, file->inode, manifest_point_place(point),
+				                             file, point->offset };
 	}
-	verify_disarmed(places, n, session->interrupt);
+	rest = verify_disarmed(places, n, &wait);
+	session->unverified.sites += rest.sites;
+	session->unverified.processes += rest.unread;
+	if (rest.pid)
+		session->unverified.pid = rest.pid;
+	registry_release(&armed.own);
+	pp_armed_free(armed.others);
 	free(places);
 }
 

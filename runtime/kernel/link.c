@@ -167,8 +167,15 @@ static int program_explain(enum bpf_prog_type type, const char *name, const stru
 		/* The reason is the last line before the statistics. */
 		while ((last = strrchr(log, '\n')) && (!last[1] || !strncmp(last + 1, "processed ", 10)))
 			*last = 0;
-		fd = error_set(err, "the kernel rejects a BPF program of %zu instructions: %s: %s", ninsns,
-		               strerror(err), last ? last + 1 : log);
+		if (err == E2BIG)
+			fd = error_set(err,
+			               "the kernel rejects a BPF program of %zu instructions, because its verifier "
+			               "would follow more than a million: shorten the filter, the aggregate or the "
+			               "list of values",
+			               ninsns);
+		else
+			fd = error_set(err, "the kernel rejects a BPF program of %zu instructions: %s: %s", ninsns,
+			               strerror(err), last ? last + 1 : log);
 	}
 	free(log);
 	return fd;

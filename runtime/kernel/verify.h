@@ -33,12 +33,27 @@ struct verify_place {
 	dev_t device;
 	ino_t inode;
 	uint64_t offset;
+	const struct manifest_file *file; /* the registry knows the point by this file and this offset */
+	uint64_t site_offset;
 };
 
-/*
- * After disarming: waits until no process has a breakpoint at the places. Gives up if no breakpoint was removed for 20
- * s, or if *interrupt, which may be NULL, is set. Places of one file are adjacent.
- */
-void verify_disarmed(const struct verify_place *places, size_t n, const volatile int *interrupt);
+/* How verify_disarmed() waits. */
+struct verify_wait {
+	uint64_t give_up_ns;           /* gives up if no breakpoint disappears for so long ... */
+	const volatile int *interrupt; /* ... or if this is set; may be NULL */
+	/* Returns whether another session has armed the place, whose breakpoint therefore stays. */
+	bool (*is_armed)(const struct verify_place *place, void *arg);
+	void *arg;
+};
+
+/* What verify_disarmed() has not seen disarmed. */
+struct verify_rest {
+	size_t sites;  /* that still have a breakpoint, in each process */
+	size_t unread; /* processes whose memory could not be read */
+	pid_t pid;     /* one of these processes */
+};
+
+/* After disarming: waits until no process has a breakpoint at the places. Places of one file are adjacent. */
+struct verify_rest verify_disarmed(const struct verify_place *places, size_t n, const struct verify_wait *wait);
 
 #endif

@@ -48,6 +48,24 @@ for how in exit _exit kill exec; do
 	wait $pid
 	want "hits after a process ended by $how" "$sum 0" "$(hits $S)"
 done
+# Commands have read the counts before exec(2), and the process goes on.
+run
+say "own 5"
+sum=$((sum + 5))
+want "hits before exec(2)" "$sum 0" "$(hits $S)"
+probe-stat -s $S -i 0.1 --json >"$T/repeated" & watching=$!
+wait_for 20 test -s "$T/repeated"
+echo "end sleep" >&"$to"
+runs $pid /bin/sleep
+lines=$(wc -l <"$T/repeated")
+wait_for 20 eval '[ $(wc -l <"$T/repeated") -gt $((lines + 5)) ]'
+want "hits after exec(2)" "$sum 0" "$(hits $S)"
+want "hits in a command that runs" "$sum 0" "$(tail -n 1 "$T/repeated" | jq -r "$stat")"
+kill $watching
+wait $watching
+kill -KILL $pid
+wait $pid
+want "hits after the end" "$sum 0" "$(hits $S)"
 probe-disable -q -s $S
 wait_for 10 test ! -e "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # it ends with the last session
 

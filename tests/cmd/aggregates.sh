@@ -25,6 +25,14 @@ want "p50 and p99.9 are at most the maximum" 2 \
 expect 0 probe-stat -q -b kernel --agg 'pct(arg0) by arg1 / 2' big:it -- "$T/one"
 want "columns of percentiles beyond the doubles" "$(printf ' 18446744073709551615%.0s' 1 2 3 4 5)" \
 	"$(grep -o '\( *18446744073709551615\)\{5\}' <<<"$out" | head -n 1 | sed 's/  */ /g')"
+# So are those beside the counts, and the metrics.
+expect 0 probe-stat -q -b kernel --percentiles --agg 'pct(arg0)' big:it -- "$T/one"
+want "P99 beside the counts" "4 15 18446744073709551615" "$(sed -n 's/^ *//; s/  */ /g; 1s/^\([^ ]* [^ ]* [^ ]*\).*/\1/p' <<<"$out")"
+expect 0 probe-stat -q --json -b kernel --percentiles --agg 'pct(arg0)' big:it -- "$T/one"
+want "p99 of the row in JSON" '"p99":18446744073709551615' "$(grep -o '"p99": *18446744073709551615\b' <<<"$out" | tr -d ' ' | head -n 1)"
+want "numbers in JSON" 0 "$(grep -c 18446744073709551616 <<<"$out")"
+expect 0 probe-stat -q --openmetrics -b kernel --agg 'pct(arg0)' big:it -- "$T/one"
+want "the percentile of metrics" 18446744073709551615 "$(sed -n 's/^probepoint_percentile.*percentile="99".* //p' <<<"$out")"
 expect 0 probe-enable -q -s "$S-two" -f "$T/one" -f "$T/two" --agg 'count()' big:it
 "$T/one"
 "$T/two"

@@ -16,7 +16,7 @@ ln -s "$B/lua/src" "$T/b/lua/src"
 
 # `make check-gcc` runs all tests with each GCC.
 tests=values
-[ "${PROBEPOINT_LONG-}" ] && tests="choose tail unwind values declared link same types usage traced csmith lua many"
+[ "${PROBEPOINT_LONG-}" ] && tests="choose tail unwind values declared link memory same types usage traced csmith lua many"
 for name in $tests; do
 	B=$T/b PLUGIN_CC=gcc-11 PLUGIN_CXX=g++-11 COUNT=2 PROBEPOINT_SLOW=$fewer COMPARE= PROBEPOINT_LONG= bash "tests/plugin/$name.sh" >"$T/log" 2>&1
 	case $? in

@@ -669,7 +669,8 @@ START_TEST(rates_as_modelled)
 	map_memory();
 	new_registers();
 	for (int round = 0; round < rounds; round++) {
-		const uint32_t rate = 1 + below(1u << below(20));
+		/* The first rate is so low that hits are stopped on an emulated CPU, too. */
+		const uint32_t rate = 1 + below(round ? 1u << below(20) : 10);
 		const int64_t interval = 1000000000 / rate, tenth = 100000000;
 		struct rate_model m = { .interval = interval, .room = tenth > interval ? tenth - interval : 0 };
 		struct fetch_program program = { .steps = steps,

@@ -87,7 +87,7 @@ static bool descriptors_unshare(void)
  * The thread replaces one that has ended, or the thread of the parent, and the memfds
  * have ended with that thread. In the same process, the regions keep their counts. In a
  * child, regions are revived only if all were replaced, because trampolines must not
- * write to regions of the parent.
+ * write to regions of the parent. A child that has half of a change revives nothing.
  */
 static void shms_renew(bool child)
 {
@@ -97,9 +97,11 @@ static void shms_renew(bool child)
 		agent.shms[i].fd = agent.shms[i].keep = -1;
 		agent.shms[i].inherited |= child && agent.shms[i].at;
 	}
-	for (unsigned i = 0; i < SHMS_MAX && !lifecycle.raw; i++)
+	if (lifecycle.raw || lifecycle.broken)
+		return;
+	for (unsigned i = 0; i < SHMS_MAX; i++)
 		failed |= agent.shms[i].at && agent.shms[i].session && shm_renew(&agent.shms[i], !child);
-	if (!lifecycle.raw && (!child || !failed))
+	if (!child || !failed)
 		regions_revive();
 }
 
@@ -107,7 +109,7 @@ static void shms_renew(bool child)
 static enum agent_reason agent_ability(void)
 {
 	if (lifecycle.broken)
-		return AGENT_BUSY;
+		return AGENT_HALF_FORKED;
 	if (lifecycle.raw)
 		return AGENT_FORKED;
 	if (!trampoline_cpu_ok())
@@ -143,6 +145,9 @@ static void thread_scan(struct thread_files *files, bool child)
 	if (lifecycle.begun)
 		shms_renew(child);
 	files->store = state_dir_open(true);
+	/* At once, because what is counted in a region that is not kept is lost if the process is killed. */
+	if (lifecycle.begun && !child)
+		shms_keep(files->store);
 	agent.begins = __atomic_exchange_n(&lifecycle.begins, 0, __ATOMIC_ACQ_REL);
 	if (agent.begins)
 		calls_rescan();

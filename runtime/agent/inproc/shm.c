@@ -248,6 +248,7 @@ static void shm_reset(struct session_shm *shm)
 	shared_set(shm->at->overwrite, session_overwrite(shm->session));
 	shared_set(shm->at->record_until, 0);
 	shared_set(shm->at->flight_next, 0);
+	shared_set(shm->at->written, 0);
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
@@ -324,16 +325,15 @@ static bool region_allowed(const struct session_shm *shm, uint64_t flight_bytes)
 /* Chooses the number and the sizes of the rings for a session. By default the first rings are large if resource limits permit it. */
 static void shm_choose_rings(struct session_shm *shm, const struct session *session)
 {
-	shm->nrings = shm->nlarge = AGENT_RINGS;
-	shm->ring_size = session->ring_size ? session->ring_size : AGENT_RING_SIZE;
-	if (session->ring_size || session->overwrites || session->flight)
-		return;
+	const bool by_default = !session->ring_size && !session->overwrites && !session->flight;
+
+	shm->nrings = AGENT_RINGS;
 	shm->nlarge = AGENT_RINGS_LARGE;
 	shm->ring_size = AGENT_RING_SIZE_LARGE;
-	if (!region_allowed(shm, 0) || !file_limit_ok(region_size(shm))) {
-		shm->nlarge = AGENT_RINGS;
-		shm->ring_size = AGENT_RING_SIZE;
-	}
+	if (by_default && region_allowed(shm, 0) && file_limit_ok(region_size(shm)))
+		return;
+	shm->nlarge = AGENT_RINGS;
+	shm->ring_size = session->ring_size ? session->ring_size : AGENT_RING_SIZE;
 }
 
 static enum agent_reason shm_create(struct session_shm *shm, const struct session_shm *wanted, struct session *session)

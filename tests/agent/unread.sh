@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Records that no reader has read survive the end of their process: exit(3), _exit(2), SIGKILL, exec(2). A reader gets each once.
+# Those that find no room in the keeper are lost, and counted so.
+. tests/lib.sh
+AGENT=$B/lib/libprobepoint-agent.so
+[ -e "$AGENT" ] || skip "no agent was built"
+need jq
+$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude -o "$T/ends" tests/agent/ends.c || fail "cannot build ends"
+run() {
+	coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/ends"; }
+	pid=$TARGET_PID
+	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
+	wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
+}
+say() { echo "$1" >&"$to"; read -t 60 -r line <&"$from" || fail "no answer to \"$1\""; }
+ends() { echo "end $1" >&"$to"; wait $pid 2>/dev/null; }
+# counted KEY...: prints the sums of the session's rows
+counted() { probe-stat --json -s $S | json "[.probes | [map($(printf '.%s),map(' "$@")0)] | .[:$#][] | add]" | tr -d '[]' | tr , ' '; }
+# read_all LABEL RECORDS: reads what is there, and then nothing more.
+read_all() {
+	local n
+	trace_kept "$T/trace" -s $S --json
+	n=$(wc -l <"$T/trace")
+	want "$1: records" "$2" "$n"
+	want_like "$1: account" "*: $n recorded, 0 lost*" "$(cat "$T/trace.err")"
+	want "$1: each once" "$n" "$(jq -c '[.pid, .tid, .time, .args]' "$T/trace" | sort -u | wc -l)"
+	trace_kept "$T/trace" -s $S --json
+	want "$1: records that were read already" 0 "$(wc -l <"$T/trace")"
+}
+
+# ---- ways of ending ----
+
+expect 0 probe-enable -q -b agent -s $S --record -f "$T/ends" app:end
+for how in exit _exit kill exec; do
+	run
+	say "own 7"
+	ends $how
+done
+want "hits, recorded, lost" "28 28 0" "$(counted hits recorded lost)"
+read_all "four ends" 28
+run
+say "own 3"
+for i in 1 2 3 4; do say "child _exit 2"; say "child exec 1"; done
+ends kill
+want "recorded and lost with children" "43 0" "$(counted recorded lost)"
+read_all "children" 15
+expect 0 probe-disable -q -s $S
+
+expect 0 probe-enable -q -b agent -s $S --record --overwrite -f "$T/ends" app:end
+run
+say "child _exit 2"
+say "own 3"
+ends exec
+read_all "a session that overwrites" 5
+expect 0 probe-disable -q -s $S
+
+# ---- a process that is killed while it hits ----
+
+expect 0 probe-enable -q -b agent -s $S --record -f "$T/ends" app:end
+for i in 1 2; do
+	run
+	say "own 1"
+	echo "own 50000000" >&"$to"
+	sleep 0.02
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+done
+read -r hits recorded lost filtered idle <<<"$(counted hits recorded lost filtered idle)"
+want "the sum of $recorded + $lost + $filtered + $idle" "$hits" $((recorded + lost + filtered + idle))
+trace_kept "$T/trace" -s $S -o "$T/killed"
+read -r n rest <<<"$(sed -n 's/^.*: \([0-9]*\) recorded, .*/\1/p' "$T/trace.err")"
+[ "$n" -gt 2 ] || fail "records of killed processes: $n of $recorded"
+# A thread that is killed in a hit has counted a record that is not complete, or not counted one that is.
+[ $((recorded - n)) -le 2 ] && [ $((n - recorded)) -le 2 ] || fail "$n records were read, and $recorded counted"
+expect 0 probe-disable -q -s $S
+
+# ---- processes that end while a reader reads ----
+
+expect 0 probe-enable -q -b agent -s $S --record -f "$T/ends" app:end
+run
+say "child exit 5"
+tracing "$T/trace" -s $S --json
+for how in exit _exit kill exec; do say "child $how 5"; done
+sleep 0.3
+for how in exit _exit kill exec; do say "child $how 5"; done
+ends kill
+kill -INT $tracer
+wait $tracer
+want "records of a reader" 45 "$(wc -l <"$T/trace")"
+want "each once" 45 "$(jq -c '[.pid, .tid, .time, .args]' "$T/trace" | sort -u | wc -l)"
+read_all "after the reader" 0
+
+# ---- more than the keeper holds ----
+
+expect 0 probe-disable -q -s $S
+expect 0 probe-enable -q -b agent -s $S --record --buffer=16M -f "$T/ends" app:end
+run
+for i in 1 2 3 4 5; do say "child _exit 800000"; done
+ends exit
+read -r hits recorded lost <<<"$(counted hits recorded lost)"
+want "hits of full rings" 4000000 "$hits"
+want "$recorded recorded and $lost lost" "$hits" $((recorded + lost))
+one=$(((16 << 20) / 32)) # records of a full ring, at least
+[ "$recorded" -ge $((3 * one)) ] && [ "$lost" -ge $one ] || fail "the keeper held $recorded records and lost $lost"
+trace_kept "$T/trace" -s $S -o "$T/full"
+want_like "account of full rings" "*: $recorded recorded, 0 lost in *" "$(cat "$T/trace.err")"
+want "counts after reading" "$hits $recorded $lost" "$(counted hits recorded lost)"
+expect 0 probe-disable -q -s $S
+wait_for 10 test ! -e "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # it ends with the last session
