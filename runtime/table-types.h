@@ -21,7 +21,7 @@ struct table_types {
 int table_types_compare(const struct table_types *x, const struct table_types *y);
 /* Returns a bit for each part and, above them, for each column whose types differ. */
 uint32_t table_types_differ(const struct table_types *x, const struct table_types *y);
-/* Returns the types of the parts and columns in `which`, such as "key signed, max(size) unsigned". NULL if memory allocation fails. */
+/* Returns the types of the parts and columns in `which`, such as "key signed, max(size) unsigned"; NULL: no memory. */
 char *table_types_text(const struct table_types *t, uint32_t which);
 
 #endif

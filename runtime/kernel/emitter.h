@@ -219,9 +219,9 @@ void emit_aggregate(struct emitter *e, const struct fetch_program *p, bool light
 /* Walks the stack of calls into the struct agg_stack at this offset of scratch memory (emit-stack.c). */
 void emit_stack(struct emitter *e, int at);
 /*
- * r7 = the thread's element of a task storage, which is created if there is none. The kernel creates none (EAGAIN) while another
- * CPU removes the last element that the thread has in any task storage, as when an earlier session's is freed. This takes less than a
- * call, so the program calls again.
+ * r7 = the thread's element of a task storage, which is created if it does not exist. Jumps to none if the kernel cannot create it.
+ * The kernel refuses (EAGAIN) while another CPU removes the last element that the thread has in any task storage, as when an
+ * earlier session's is freed. This takes less time than a call, so the program calls again.
  */
 void emit_thread_storage(struct emitter *e, int map, label none);
 /* r7 = the thread's scratch memory (emit.c) */
