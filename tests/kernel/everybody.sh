@@ -36,15 +36,16 @@ stop b
 
 # more processes and points than the maximum: 100 probes in 200 processes
 expect 0 probe-enable -q -s $S -f "$T/load" 'load:*'
-all=0
-for ((i = 0; i < 20; i++)); do
+all=0 n=0
+for ((i = 0; n < 200 && i < 60; i++)); do # on a busy machine some make no turn in their time
 	for ((k = 0; k < 10; k++)); do
 		(echo; sleep 0.1; echo; echo) | "$T/load" 1 >"$T/turns$k" &
 	done
 	wait
 	all=$((all + $(cat "$T"/turns? | paste -sd+)))
+	n=$((n + $(cat "$T"/turns? | grep -vcx 0)))
 done
-[ $all -gt 200 ] || fail "too few turns: $all"
+[ $n -ge 200 ] || fail "only $n processes hit the probes"
 probe-stat --json -s $S >"$T/stat" || fail "probe-stat fails"
 want "hits" "[$all,$all]" "$(jq -c '[.probes[].hits] | [min, max]' "$T/stat")"
 want "by process and other" true "$(jq 'all(.probes[]; .hits == ([.processes[].hits] | add) + .other)' "$T/stat")"

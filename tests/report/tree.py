@@ -189,7 +189,7 @@ def write_threads(directory, records, rng, lose):
         window, at = records[at:at + 40], at + 40
         if lose and kept and rng.random() < 0.05:
             left = [record for record in window if rng.random() < 0.7]
-            losses += packet(identity, 0, b"", [kept[-1][0]], lost)
+            losses += packet(identity, 0, b"", [records[at - 41][0]], lost)
             lost += len(window) - len(left)
             losses += packet(identity, 0, b"", [window[-1][0]], lost)
             window = left
