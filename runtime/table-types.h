@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The types of a table of an aggregate: those of the parts of its key, and of its values. The sites of a probe can have arguments of
- * different types, so that a key of one site has another meaning than the same 64 bits of another site. Hits of such sites are in
- * different tables.
+ * The types of a table of an aggregate: those of the parts of its key, and of its values. The sites of a probe can have
+ * arguments of different types, so that a key of one site has another meaning than the same 64 bits of another site.
+ * Hits of such sites are in different tables.
  *
- * Keys have one meaning if they are integers that fit in 64 bits with a sign: all but those of PP_UNSIGNED and PP_POINTER. Values have
- * one meaning if their columns are equal. The names of an enumeration are part of the type.
+ * Keys have one meaning if they are integers that fit in 64 bits with a sign: all but those of PP_UNSIGNED and
+ * PP_POINTER. Values have one meaning if their columns are equal. The names of an enumeration are part of the type.
  */
 #ifndef RUNTIME_TABLE_TYPES_H
 #define RUNTIME_TABLE_TYPES_H

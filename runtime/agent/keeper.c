@@ -15,22 +15,22 @@
  * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far
  * to last-N-PID.
  *
- * In cases 1 and 2 the keeper goes on to hold a region that has records ("retired"). Commands that read the records get its
- * descriptor.
+ * In cases 1 and 2 the keeper goes on to hold a region that has records ("retired"). Commands that read the records get
+ * its descriptor.
  *
  *  - The regions of a flight recorder: the last FLIGHTS_MAX of a session, until the session ends.
  *  - Other regions that have unread records: RECORDS_MAX of a session, fewer if few descriptors are permitted, with
- *    RECORDS_SIZE_MAX bytes in all, or as many as RECORDS_RINGS full rings, until a reader has read them or the session ends.
- *    Records of regions beyond that are lost. In a session that overwrites, they are those of the processes that ended first,
- *    else those of the process that ended last.
+ *    RECORDS_SIZE_MAX bytes in all, or as many as RECORDS_RINGS full rings, until a reader has read them or the session
+ *    ends. Records of regions beyond that are lost. In a session that overwrites, they are those of the processes that
+ *    ended first, else those of the process that ended last.
  *
  * Commands also get the region of a process whose agent does not reply.
  *
- * The keeper may get the CPU late. Then the session may have ended, and another one may have its name. So the keeper identifies a
- * session by its directory.
+ * The keeper may get the CPU late. Then the session may have ended, and another one may have its name. So the keeper
+ * identifies a session by its directory.
  *
- * The keeper ends when it holds no region and no session exists (private ones count while their owner lives), or when the
- * state directory is removed.
+ * The keeper ends when it holds no region and no session exists (private ones count while their owner lives), or when
+ * the state directory is removed.
  */
 #include "runtime/agent/keeper.h"
 
@@ -291,8 +291,8 @@ static bool region_has_reader(const struct kept_region *k)
 }
 
 /*
- * Drops regions that were read. Copies a region when the session has no reader: a reader that has mapped the region itself
- * would read the copy again.
+ * Drops regions that were read. Copies a region when the session has no reader: a reader that has mapped the region
+ * itself would read the copy again.
  */
 static void keeper_tend(struct keeper *keeper)
 {
@@ -403,9 +403,9 @@ static void keeper_retire(struct keeper *keeper, size_t i)
 }
 
 /*
- * Drops the regions of sessions that have ended, except those that processes still use. The directory of their session stays
- * open, so that the directory of another session of this name has another inode. A process that was stopped meanwhile would
- * otherwise take the new session for the old one.
+ * Drops the regions of sessions that have ended, except those that processes still use. The directory of their session
+ * stays open, so that the directory of another session of this name has another inode. A process that was stopped
+ * meanwhile would otherwise take the new session for the old one.
  */
 static void keeper_forget_sessions(struct keeper *keeper)
 {

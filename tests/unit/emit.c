@@ -593,8 +593,8 @@ static void hit_without_memory(const struct armed *a, const struct racer *r, voi
 }
 
 /*
- * The kernel refuses to create the memory of a thread while it removes the thread's last element of any task storage. Programs
- * then ask again. Begins with a key and their ends are hit without memory. None is missed or unmatched.
+ * The kernel refuses to create the memory of a thread while it removes the thread's last element of any task storage.
+ * Programs then ask again. Begins with a key and their ends are hit without memory. None is missed or unmatched.
  */
 START_TEST(memory_is_created)
 {

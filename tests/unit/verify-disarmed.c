@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Verification after disarming: breakpoints that stay in a process's memory are reported with the process. Those that disappear
- * while it waits, and those that another session has armed, are not.
+ * Verification after disarming: breakpoints that stay in a process's memory are reported with the process. Those that
+ * disappear while it waits, and those that another session has armed, are not.
  */
 #include <check.h>
 #include <signal.h>

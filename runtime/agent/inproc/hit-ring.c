@@ -227,8 +227,8 @@ static bool ring_can_be_taken(const struct session_shm *shm, struct agent_ring *
 }
 
 /*
- * Owns the ring if it still has the state and the owner that were read. The old owner's id stays until its records are moved.
- * Until then the state keeps away other threads that find that this owner has ended.
+ * Owns the ring if it still has the state and the owner that were read. The old owner's id stays until its records are
+ * moved. Until then the state keeps away other threads that find that this owner has ended.
  */
 static bool ring_own(struct agent_ring *ring, uint32_t state, uint32_t owner, uint32_t turns)
 {
