@@ -103,6 +103,23 @@ bool process_is_stopped(pid_t pid)
 	return stopped;
 }
 
+bool process_has_userfaultfd(pid_t pid)
+{
+	static const char wanted[] = "anon_inode:[userfaultfd]";
+	char path[64], link[sizeof(wanted)];
+	bool found = false;
+	DIR *fds;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	fds = opendir(path);
+	for (struct dirent *entry; fds && !found && (entry = readdir(fds));)
+		found = readlinkat(dirfd(fds), entry->d_name, link, sizeof(link)) == sizeof(wanted) - 1 &&
+		        !memcmp(link, wanted, sizeof(wanted) - 1);
+	if (fds)
+		closedir(fds);
+	return found;
+}
+
 static bool leader_is_gone(pid_t pid)
 {
 	struct proc_stat stat;

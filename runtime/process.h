@@ -65,6 +65,8 @@ bool pidfd_has_ended(int pidfd);
 /* Returns true if job control or a debugger has stopped all threads of the process. */
 bool process_is_stopped(pid_t pid);
 
+/* Returns whether the process has a userfaultfd(2), by which it may serve its own page faults. */
+bool process_has_userfaultfd(pid_t pid);
 /* Returns the pid of the process that traces it (a debugger), or 0. */
 pid_t process_tracer(const struct process *process);
 

@@ -19,6 +19,7 @@
 #include "runtime/armed.h"
 #include "runtime/cpu.h"
 #include "runtime/kernel/foreign.h"
+#include "runtime/kernel/link.h"
 #include "runtime/kernel/text-places.h"
 #include "runtime/kernel/verify.h"
 #include "runtime/point.h"
@@ -133,7 +134,23 @@ static bool place_is_unchanged(struct trappers *t, const struct process *process
 	return false;
 }
 
-/* Refuses points whose memory in the process differs. */
+/*
+ * A hit of a perf uprobe keeps its CPU's buffer for arguments while it waits for a page. If the thread that serves the page hits
+ * a probe on that CPU, both wait until one is killed.
+ */
+static void points_refuse_userfaultfd(struct arm_point *const *run, size_t n, const struct process *process)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!run[i]->error)
+			arm_point_refuse(
+				run[i], -EOPNOTSUPP,
+				error_format("pid %d has a userfaultfd(2): on kernels without uprobe-multi links "
+			                     "(before Linux 6.6), a hit that waits for a page of the program could "
+			                     "wait forever; use -b agent",
+			                     process->pid));
+}
+
+/* Refuses points whose memory in the process differs, and points whose hits could harm it. */
 static int process_check(struct arm_point *const *run, size_t n, const struct process *process, struct trappers *t)
 {
 	pid_t tracer = process_tracer(process);
@@ -142,6 +159,10 @@ static int process_check(struct arm_point *const *run, size_t n, const struct pr
 
 	if (err || !p.n)
 		goto out;
+	if (!link_multi_supported() && process_has_userfaultfd(process->pid)) {
+		points_refuse_userfaultfd(run, n, process);
+		goto out;
+	}
 	denied = text_places_read(&p, process, run);
 	/* A process that cannot be read is found by verify_armed(). Without memory, a changed one could be overlooked. */
 	if (denied) {

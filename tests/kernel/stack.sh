@@ -5,10 +5,24 @@
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
-# With a perf uprobe, which is what these have, a hit keeps its CPU's buffer for arguments while it sleeps. The other thread waits.
-multi_links || skip "before Linux 6.6 the hits on a CPU wait for each other"
-
 build_once "$T/sleeps" "$CC" -O2 -Iinclude -pthread tests/kernel/sleeps.c || fail "tests/kernel/sleeps.c does not build"
+
+# With a perf uprobe a hit keeps its CPU's buffer for arguments while it sleeps, so the thread that serves the page could wait for it.
+mkfifo "$T/in"
+"$T/sleeps" 1 1 <"$T/in" >"$T/out" &
+pid=$!
+exec {in}>"$T/in"
+wait_for 20 grep -q . "$T/out"
+if grep -q ready "$T/out"; then
+	expect 1 env PROBEPOINT_NO_UPROBE_MULTI=1 probe-enable -s $S -p $pid 'sleeps:*'
+	want_like "a program that serves its page faults" "*sleeps:*pid $pid has a userfaultfd*" "$out"
+fi
+echo >&$in
+exec {in}>&-
+wait $pid || fail "sleeps: $(cat "$T/out")"
+rm "$T/in"
+multi_links || skip "before Linux 6.6 the hits on a CPU wait for each other, so programs with a userfaultfd are refused"
+
 [ "${PROBEPOINT_LONG-}" ] && times=5000 each=200 || times=$((300 / slow + 5)) each=20
 
 both() {
