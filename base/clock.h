@@ -13,9 +13,19 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 /* Returns the time in ns. */
 uint64_t clock_ns(void);
+
+/* Returns CLOCK_MONOTONIC of this process's own time namespace, in ns. */
+static inline uint64_t clock_local_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
 
 /*
  * Returns what the time namespace of a process adds to CLOCK_MONOTONIC, in ns; pid 0 means the calling process. Returns 0

@@ -13,8 +13,8 @@
 json_object *aggregates_json(const struct pp_aggregates *aggregates, uint64_t top);
 
 /*
- * A percentile. If it is so large that a double does not have each integer, it is rounded to an integer that is not outside of the
- * values. All outputs show this integer.
+ * A percentile. If it is so large that a double does not have each integer, it is rounded to an integer that is not
+ * outside of the values. All outputs show this integer.
  */
 struct quantile {
 	double value; /* NAN: unknown */

@@ -16,6 +16,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "cmd/alloc.h"
@@ -447,9 +448,7 @@ static size_t duration_find(const struct otlp *otlp, const struct pp_event *even
 
 /* ---- spans of calls in calls ---- */
 
-/* A function whose entry or return is probed has the hash of its name as a number. */
-
-/* Returns the number of the function whose return the probe is. */
+/* Returns the number of the function whose return the probe is: the hash of its name. */
 static uint64_t return_number(const char *probe)
 {
 	return hash_fnv1a(probe, strlen(probe) - strlen(text_has_end(probe, "%return") ? "%return" : "__return"));
@@ -517,14 +516,6 @@ static void entry_take(struct otlp *otlp, const struct pp_event *event)
 		otlp_calls_enter(otlp->calls, pp_event_pid(event), pp_event_tid(event), number, pp_event_time(event));
 }
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static struct otlp_span *span_make(struct otlp *otlp, const struct pp_event *event, size_t duration)
 {
 	struct otlp_span *span = xcalloc(1, sizeof(*span));
@@ -537,7 +528,7 @@ static struct otlp_span *span_make(struct otlp *otlp, const struct pp_event *eve
 	span->attributes = attributes_make(event, duration, &span->dropped);
 	span->resource = json_object_get(otlp_resource(otlp->resources, pp_event_pid(event), pp_event_comm(event)));
 	span->ended = pp_event_time(event);
-	span->taken = monotonic_ns();
+	span->taken = clock_local_ns();
 	span->end = pp_event_time_of_day(event);
 	span->begin = span->end - pp_event_arg_int(event, duration);
 	pp_event_mark(event, &span->mark);
@@ -610,7 +601,7 @@ void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event, otlp_l
 
 void otlp_put_waiting(FILE *out, struct otlp *otlp, bool all, otlp_line_fn *line, void *arg)
 {
-	spans_put(out, otlp, otlp_calls_expire(otlp->calls, all ? UINT64_MAX : monotonic_ns() - WAIT_NS), line, arg);
+	spans_put(out, otlp, otlp_calls_expire(otlp->calls, all ? UINT64_MAX : clock_local_ns() - WAIT_NS), line, arg);
 }
 
 void otlp_put_account(FILE *out, struct otlp *otlp, const char *session, uint64_t recorded, uint64_t lost)

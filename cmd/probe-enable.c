@@ -19,9 +19,9 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cmd/agent-preload.h"
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
@@ -360,14 +360,6 @@ static int *until_open(struct enable *e, size_t *n)
 	return fds;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
-
 /* Runs in the holder process: arms, writes the exit status to status_fd, and disarms when the time has come. */
 __attribute__((noreturn)) static void holder_main(struct enable *e, int status_fd)
 {
@@ -385,7 +377,7 @@ __attribute__((noreturn)) static void holder_main(struct enable *e, int status_f
 	if (!fds)
 		_exit(ui_finish(&e->options, STATUS_FAILED));
 	status = (unsigned char)enable_arm(e, &session);
-	start = now_ns();
+	start = clock_local_ns();
 	if (interrupted)
 		status = STATUS_FAILED;
 	ui_finish(&e->options, status);

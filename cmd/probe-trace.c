@@ -453,8 +453,8 @@ static int trace_read_live(struct trace_command *t)
 }
 
 /*
- * Reads the records from before the end of recording. The next interrupt ends this, too. A program can record faster than this
- * reads, so this ends after REST_SECONDS.
+ * Reads the records from before the end of recording. The next interrupt ends this, too. A program can record faster
+ * than this reads, so this ends after REST_SECONDS.
  */
 static int trace_read_rest(struct trace_command *t)
 {

@@ -27,8 +27,8 @@ void screen_close(void);
 void screen_size(size_t *columns, size_t *lines);
 
 /*
- * Replaces the page, for a terminal of that size. Cuts lines that are too long, and lines that are too many. Text must be escaped (cmd/escape.h), and may
- * have sequences that set colors. Returns as ui_write().
+ * Replaces the page, for a terminal of that size. Cuts lines that are too long, and lines that are too many. Text must
+ * be escaped (cmd/escape.h), and may have sequences that set colors. Returns as ui_write().
  */
 int screen_show(const char *text, size_t length, size_t columns, size_t lines);
 

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "cmd/alloc.h"
 #include "cmd/ui.h"
 
@@ -125,7 +125,6 @@ static void row_set_percentiles(struct count_row *row, const struct pp_aggregate
 int reading_take(struct reading *reading, const struct stat_command *c)
 {
 	struct pp_session *session = c->session;
-	struct timespec now;
 	int err;
 
 	if (!session) {
@@ -139,8 +138,7 @@ int reading_take(struct reading *reading, const struct stat_command *c)
 	ui_notices(&c->options);
 	if (err)
 		return err;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	reading->time = now.tv_sec * 1000000000ull + now.tv_nsec;
+	reading->time = clock_local_ns();
 	reading->n = pp_stat_rows(reading->stat);
 	reading->rows = xcalloc(reading->n, sizeof(*reading->rows));
 	for (size_t i = 0; i < reading->n; i++)

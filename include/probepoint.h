@@ -514,9 +514,9 @@ int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost, si
 /*
  * Disarms the points that match any of the patterns (npatterns 0: all points) in the process (pid 0: in all processes).
  * Sets *points to the number of points disarmed. Returns when their original bytes are back, usually in less than a
- * second. A session without points ends. -ENOENT: nothing matched. -ETIMEDOUT: the points were disarmed, but no more bytes have
- * changed back for 20 s; -EINTR: or the flag of pp_session_interrupt() was set before. Points that another session has armed
- * are not waited for.
+ * second. Does not wait for points that another session has armed. A session without points ends. -ENOENT: nothing
+ * matched. -ETIMEDOUT: the points were disarmed, but no more bytes have changed back for 20 s. -EINTR: the points were
+ * disarmed, but the flag of pp_session_interrupt() was set before their bytes had changed back.
  */
 int pp_session_disable(struct pp_session *session, pid_t pid, const char *const *patterns, size_t npatterns,
                        size_t *points);
@@ -797,8 +797,9 @@ const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table);
 const char *pp_table_build_id(const struct pp_aggregates *aggregates, size_t table);
 const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table); /* the expression */
 /*
- * The sites of a probe can have arguments of different types, whose keys and values cannot be compared. They have tables of their own.
- * Returns the types that differ, such as "arg0 unsigned". "": no other table has the same probe, file, expression and sampling.
+ * The sites of a probe can have arguments of different types, whose keys and values cannot be compared. They have
+ * tables of their own. Returns the types that differ, such as "arg0 unsigned". "": no other table has the same probe,
+ * file, expression and sampling.
  */
 const char *pp_table_types(const struct pp_aggregates *aggregates, size_t table);
 /* The sampling of the hits that were aggregated, as given to pp_request_every() and pp_request_rate(). 0: all. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The aggregates of a session, in tables. A table is one probe in one file with one expression, whose keys and values have one type
- * (table-types.h).
+ * The aggregates of a session, in tables. A table is one probe in one file with one expression, whose keys and values
+ * have one type (table-types.h).
  *
  * 1. Make a table for each group of each attachment, and merge equal tables. What a backend counted for a group goes to
  *    its table.

@@ -72,6 +72,13 @@ uint64_t process_start_time(pid_t pid)
 	return proc_stat_read(pid, &stat) ? stat.start_time : 0;
 }
 
+bool pidfd_has_ended(int pidfd)
+{
+	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&ended, 1, 0) > 0;
+}
+
 static bool proc_stat_is_stopped(const struct proc_stat *stat)
 {
 	return stat->state == 'T' || stat->state == 't';

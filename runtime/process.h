@@ -60,6 +60,8 @@ enum process_life process_life(pid_t pid, uint64_t start_time);
 /* Returns a live thread of the process, usually the first one. */
 pid_t process_thread(pid_t pid);
 
+/* Returns true if the process of a pidfd has ended, false if pidfd is negative. */
+bool pidfd_has_ended(int pidfd);
 /* Returns true if job control or a debugger has stopped all threads of the process. */
 bool process_is_stopped(pid_t pid);
 

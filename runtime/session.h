@@ -42,8 +42,8 @@ int session_open_backend(struct pp_session *session, const struct backend *backe
 /* Opens parts that other commands made since the session was opened. */
 void session_open_new_parts(struct pp_session *session);
 /*
- * Opens the parts of all backends that are not open. Returns the error of the first backend that has a part that cannot be opened, as
- * while another command has its lock.
+ * Opens the parts of all backends that are not open. Returns the error of the first backend that has a part that cannot
+ * be opened, as while another command has its lock.
  */
 int session_open_all(struct pp_session *session);
 /* Opens the backend's part, locks it, and reads its attachments. The caller unlocks it by backend->unlock(). */
@@ -52,8 +52,8 @@ int session_lock(struct pp_session *session, const struct backend *backend, bool
 int session_refresh(struct pp_session *session);
 
 /*
- * After disarming: returns 0, or an error with a message if sites are still armed in the memory of a process. Adds a notice if
- * processes could not be read.
+ * After disarming: returns 0, or an error with a message if sites are still armed in the memory of a process. Adds a
+ * notice if processes could not be read.
  */
 int session_check_disarmed(struct pp_session *session);
 

@@ -62,7 +62,7 @@ uint32_t table_types_differ(const struct table_types *x, const struct table_type
 	return which;
 }
 
-static void part_print(FILE *out, const struct manifest *d, const struct manifest_part *part)
+static void part_print(FILE *out, const struct manifest *m, const struct manifest_part *part)
 {
 	static const char *const names[] = { [PP_SIGNED] = "signed",
 		                             [PP_UNSIGNED] = "unsigned",
@@ -71,11 +71,11 @@ static void part_print(FILE *out, const struct manifest *d, const struct manifes
 		                             [PP_STACK] = "stack" };
 	const enum pp_kind kind = kind_of(part);
 
-	fprintf(out, "%s ", manifest_string(d, part->text));
+	fprintf(out, "%s ", manifest_string(m, part->text));
 	if (part->nnames) {
 		for (uint32_t i = 0; i < part->nnames; i++)
 			fprintf(out, "%s%s", i ? ", " : "enum {",
-			        manifest_string(d, manifest_names(d)[part->names + i].name));
+			        manifest_string(m, manifest_names(m)[part->names + i].name));
 		putc('}', out);
 	} else {
 		fputs(kind < sizeof(names) / sizeof(*names) && names[kind] ? names[kind] : "other", out);

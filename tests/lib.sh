@@ -62,7 +62,8 @@ for_others() { mkdir "$T/product" && cp -r "$B/bin" "$B/lib" "$T/product" && chm
 in_chroot() { ! nsenter --mount=/proc/$$/ns/mnt test -d "$T"; }
 
 # build_once FILE COMMAND...: makes FILE, a copy of the program that `COMMAND... -o PROGRAM` builds. Tests with the same command
-# (and the same sources in $T) share one build, also in a guest that has a copy of the tree. It is made again if a source, a header, the library or the plugin is newer.
+# (and the same sources in $T) share one build, also in a guest that has a copy of the tree. It is made again if a source,
+# a header, the library or the plugin is newer.
 build_once() {
 	local file=$1 arg own=() kept lock status=0
 	shift

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cmd/alloc.h"
 #include "cmd/export/export.h"
 #include "cmd/export/protobuf.h"
@@ -34,14 +34,6 @@ struct session_reader {
 	struct session_cost *costs;
 	size_t ncosts;
 };
-
-static uint64_t reader_clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* ---- costs ---- */
 
@@ -79,14 +71,14 @@ static struct session_cost *cost_due(const struct session_reader *r)
 	for (size_t i = 0; i < r->ncosts; i++)
 		if (!oldest || r->costs[i].time < oldest->time)
 			oldest = &r->costs[i];
-	return oldest && (!oldest->time || reader_clock_ns() - oldest->time >= COST_NS) ? oldest : NULL;
+	return oldest && (!oldest->time || clock_local_ns() - oldest->time >= COST_NS) ? oldest : NULL;
 }
 
 static void cost_measure(struct session_cost *cost)
 {
 	struct pp_session *session;
 
-	cost->time = reader_clock_ns();
+	cost->time = clock_local_ns();
 	if (pp_session_open(cost->name, false, &session))
 		return;
 	cost->known = !pp_session_cost(session, STAT_COST_MS, &cost->cost, sizeof(cost->cost));
@@ -141,12 +133,12 @@ static struct metrics *reader_take_sessions(struct session_reader *r)
 	struct metrics *m = metrics_new(r->options.series, r->last);
 	struct export_names names = { 0 };
 	size_t done = 0, unread;
-	uint64_t start = reader_clock_ns();
+	uint64_t start = clock_local_ns();
 	int err = pp_sessions(export_names_add, &names);
 
 	unread = names.more + (err != 0);
 	for (size_t i = 0; i < names.n; i++) {
-		int result = reader_clock_ns() - start > READ_NS ? -ETIME : reader_take_session(r, m, names.list[i]);
+		int result = clock_local_ns() - start > READ_NS ? -ETIME : reader_take_session(r, m, names.list[i]);
 
 		done += result > 0;
 		unread += result < 0;
@@ -154,7 +146,7 @@ static struct metrics *reader_take_sessions(struct session_reader *r)
 	}
 	free(names.list);
 	costs_tidy(r);
-	metrics_add_export(m, done, unread, (double)(reader_clock_ns() - start) / 1e9);
+	metrics_add_export(m, done, unread, (double)(clock_local_ns() - start) / 1e9);
 	metrics_finish(m);
 	metrics_free(r->last);
 	r->last = m;

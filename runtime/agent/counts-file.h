@@ -25,9 +25,9 @@ const void *counts_cells(const struct agent_counts *file);
 struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *name, const struct manifest *manifest,
                                       pid_t pid);
 /*
- * Writes what a region has counted for an attachment. COUNTS_PAST adds to the file, and removes COUNTS_LAST, which has the same
- * counts. The others write nothing if the
- * process has written COUNTS_ENDED itself. A file whose counts are all 0 is not written. Errors are not reported.
+ * Writes what a region has counted for an attachment. COUNTS_PAST adds to the file, and removes COUNTS_LAST, which has
+ * the same counts. The others write nothing if the process has written COUNTS_ENDED itself. A file whose counts are all
+ * 0 is not written. Errors are not reported.
  */
 void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm, pid_t pid, uint64_t start_time,
                       const struct manifest *manifest, const char *name);

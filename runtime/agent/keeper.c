@@ -15,21 +15,22 @@
  * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far
  * to last-N-PID.
  *
- * In cases 1 and 2 the keeper goes on to hold a region that has records ("retired"). Commands that read the records get its
- * descriptor.
+ * In cases 1 and 2 the keeper goes on to hold a region that has records ("retired"). Commands that read the records get
+ * its descriptor.
  *
  *  - The regions of a flight recorder: the last FLIGHTS_MAX of a session, until the session ends.
  *  - Other regions that have unread records: RECORDS_MAX of a session, fewer if few descriptors are permitted, with
- *    RECORDS_SIZE_MAX bytes in all, or as many as RECORDS_RINGS full rings, until a reader has read them or the session ends.
- *    Records of regions beyond that are lost. In a session that overwrites, they are those of the processes that ended first,
- *    else those of the process that ended last.
+ *    RECORDS_SIZE_MAX bytes in all, or as many as RECORDS_RINGS full rings, until a reader has read them or the session
+ *    ends. Records of regions beyond that are lost. In a session that overwrites, they are those of the processes that
+ *    ended first, else those of the process that ended last.
  *
  * Commands also get the region of a process whose agent does not reply.
  *
- * The keeper may get the CPU late. Then the session may have ended, and another one may have its name. So the keeper identifies a
- * session by its directory.
+ * The keeper may get the CPU late. Then the session may have ended, and another one may have its name. So the keeper
+ * identifies a session by its directory.
  *
- * The keeper ends when it holds no region and no session exists (private ones count while their owner lives), or when the state directory is removed.
+ * The keeper ends when it holds no region and no session exists (private ones count while their owner lives), or when
+ * the state directory is removed.
  */
 #include "runtime/agent/keeper.h"
 
@@ -64,7 +65,7 @@
 #define RECORDS_SIZE_MAX (UINT64_C(64) << 20)
 #define RECORDS_RINGS 4
 #define RECORDS_FDS 2   /* descriptors of each */
-#define READER_FACTOR 4 /* a reader is given time to read: until there are so many times as many */
+#define READER_FACTOR 4 /* times the limits, while the session has a reader, so that the reader can come first */
 
 /* A region that the keeper holds. */
 struct kept_region {
@@ -99,13 +100,6 @@ struct keeper {
 };
 
 /* ---- one region ---- */
-
-static bool region_process_ended(const struct kept_region *k)
-{
-	struct pollfd p = { .fd = k->pidfd, .events = POLLIN };
-
-	return poll(&p, 1, 0) > 0;
-}
 
 /* Whether the process maps the region, or is about to end. */
 static bool region_is_mapped(const struct kept_region *k)
@@ -175,17 +169,20 @@ static void region_save_past(struct kept_region *k)
 		region_save_counts(k, COUNTS_PAST);
 }
 
+static void region_fd_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 static void keeper_drop(struct keeper *keeper, size_t i)
 {
 	struct kept_region *k = &keeper->regions[i];
 
-	if (k->conn >= 0)
-		close(k->conn);
-	if (k->fd >= 0)
-		close(k->fd);
-	if (k->pidfd >= 0)
-		close(k->pidfd);
-	close(k->dir);
+	region_fd_close(k->conn);
+	region_fd_close(k->fd);
+	region_fd_close(k->pidfd);
+	region_fd_close(k->dir);
 	shm_unmap(&k->shm);
 	*k = keeper->regions[--keeper->n];
 }
@@ -294,8 +291,8 @@ static bool region_has_reader(const struct kept_region *k)
 }
 
 /*
- * Drops regions that were read. Copies a region when the session has no reader: a reader that has mapped the region itself
- * would read the copy again.
+ * Drops regions that were read. Copies a region when the session has no reader: a reader that has mapped the region
+ * itself would read the copy again.
  */
 static void keeper_tend(struct keeper *keeper)
 {
@@ -406,8 +403,9 @@ static void keeper_retire(struct keeper *keeper, size_t i)
 }
 
 /*
- * Drops the regions of sessions that have ended, except those that processes still use. Their session's directory stays open, so
- * another session of the name has another inode. A process that was stopped meanwhile would otherwise take it for the old one.
+ * Drops the regions of sessions that have ended, except those that processes still use. The directory of their session
+ * stays open, so that the directory of another session of this name has another inode. A process that was stopped
+ * meanwhile would otherwise take the new session for the old one.
  */
 static void keeper_forget_sessions(struct keeper *keeper)
 {
@@ -419,7 +417,7 @@ static void keeper_forget_sessions(struct keeper *keeper)
 	}
 }
 
-/* Reads that sessions have ended. Returns false if that fails. */
+/* Reads the events of sessions that have ended. Returns false if that fails. */
 static bool keeper_read_changes(struct keeper *keeper)
 {
 	char events[4096] __attribute__((aligned(8)));
@@ -443,13 +441,13 @@ static bool keeper_settle_region(struct keeper *keeper, size_t i)
 		keeper_drop(keeper, i);
 		return true;
 	}
-	mapped = !region_process_ended(k) && region_is_mapped(k);
+	mapped = !pidfd_has_ended(k->pidfd) && region_is_mapped(k);
 	/* `moved` is read last, because an agent sets it before it unmaps the region. */
 	moved = shm_has_moved(&k->shm);
 	if (!moved && mapped)
 		return false;
 	/* The process may have ended meanwhile. */
-	if (!moved && region_process_ended(k))
+	if (!moved && pidfd_has_ended(k->pidfd))
 		region_save_counts(k, COUNTS_ENDED);
 	else if (!moved)
 		region_save_past(k);
@@ -587,7 +585,7 @@ static void keeper_give(struct keeper *keeper, int conn, const struct agent_keep
 }
 
 /*
- * Finds a region that the process offers again, because it has not waited for the answer, and stores the new connection.
+ * Finds a region that the process offers again because it has not waited for the reply, and stores the new connection.
  * Returns false if there is none.
  */
 static bool keeper_renew(struct keeper *keeper, int conn, const struct agent_keep *keep, ino_t inode, pid_t pid)
@@ -598,8 +596,7 @@ static bool keeper_renew(struct keeper *keeper, int conn, const struct agent_kee
 		if (k->retired || k->inode != inode || k->pid != pid || k->start_time != keep->start_time ||
 		    strcmp(k->session, keep->session) || !region_has_session(keeper, k))
 			continue;
-		if (k->conn >= 0)
-			close(k->conn);
+		region_fd_close(k->conn);
 		k->conn = conn;
 		k->left = false;
 		return true;
@@ -619,12 +616,6 @@ static bool region_open(struct kept_region *k, const struct keeper *keeper, int 
 	/* shm_map() closes it. */
 	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	return !shm_map(&k->shm, fd, k->pid);
-}
-
-static void region_fd_close(int fd)
-{
-	if (fd >= 0)
-		close(fd);
 }
 
 /* Adds a region. Closes fd. Returns whether it is kept; conn then belongs to it. */

@@ -15,7 +15,8 @@ int agent_keeper_start(const struct agent_dir *dir);
 void agent_keeper_settle(const struct agent_dir *dir);
 
 /*
- * Each returns a descriptor of a region of the session, and stores whose it is; -ENOENT: there is none. keeper-client.c.
+ * Each returns a descriptor of a region of the session, and stores whose it is; -ENOENT: there is none.
+ * keeper-client.c.
  *
  *     get      of a flight recorder: the region with this index
  *     records  the first region from this number on that has unread records, and that its process does not use any more

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <probepoint.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -23,13 +22,6 @@
 #define READER_MS 1000        /* time for a reply to a reader: meanwhile the rings of other processes fill up */
 #define COMMAND_MS 3000       /* time for a reply to another command */
 #define STATES ((AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) / sizeof(struct agent_point_state))
-
-static bool target_has_ended(const struct target_process *target)
-{
-	struct pollfd ended = { .fd = target->pidfd, .events = POLLIN };
-
-	return poll(&ended, 1, 0) > 0;
-}
 
 bool target_is_current(const struct agent_session *session, const struct target_process *target)
 {
@@ -182,7 +174,7 @@ static int target_ask_shm(const struct agent_session *session, struct target_pro
 	 * A short-lived process may end as soon as it has sent its region, which is all that is left of its records.
 	 * The pidfd belongs to another process only if its process lives and started at another time.
 	 */
-	if (process_start_time(target->peer.pid) != target->peer.start_time && !target_has_ended(target)) {
+	if (process_start_time(target->peer.pid) != target->peer.start_time && !pidfd_has_ended(target->pidfd)) {
 		close(answer.fd);
 		return -ENOENT;
 	}
@@ -231,7 +223,7 @@ static int targets_append(struct agent_session *session, struct target_process *
 {
 	int err = fd < 0 ? fd : shm_map(&target->shm, fd, target->peer.pid);
 
-	/* A process that ends leaves to the keeper what is mapped here already. */
+	/* The keeper also has regions of processes that have ended whose regions are mapped here already. */
 	if (err || (target->kept && targets_have(session, &target->shm)))
 		return err ? err : -EEXIST;
 	err = ALLOC_GROW(session->targets, session->ntargets + 1, session->targets_room);
@@ -244,7 +236,7 @@ static int targets_append(struct agent_session *session, struct target_process *
 	return err;
 }
 
-/* Does the same, and frees a target that cannot be added. Returns 0 or -ENOMEM. */
+/* Does what targets_append() does, and frees a target that cannot be added. Returns 0 or -ENOMEM. */
 static int targets_add(struct agent_session *session, struct target_process *target, int fd)
 {
 	int err = targets_append(session, target, fd);
@@ -258,10 +250,10 @@ static struct target_process *target_new(pid_t pid)
 {
 	struct target_process *target = calloc(1, sizeof(*target));
 
-	if (target)
-		target->peer = (struct agent_peer){ .fd = -1, .pid = pid };
-	if (target)
-		target->pidfd = -1;
+	if (!target)
+		return NULL;
+	target->peer = (struct agent_peer){ .fd = -1, .pid = pid };
+	target->pidfd = -1;
 	return target;
 }
 
@@ -327,7 +319,7 @@ static void target_save(struct agent_session *session, const struct target_proce
 		if (s->attachments[i]->backend == &backend_agent)
 			counts_file_save(&session->dir, &target->shm, target->peer.pid, target->peer.start_time,
 			                 s->attachments[i]->manifest, name);
-	if (target_has_ended(target))
+	if (pidfd_has_ended(target->pidfd))
 		agent_dir_unlink(&session->dir, "unkept", 0, target->peer.pid);
 }
 
@@ -339,7 +331,7 @@ int agent_targets_refresh(struct agent_session *session)
 	for (size_t i = 0; i < session->ntargets; i++) {
 		struct target_process *target = session->targets[i];
 
-		target->gone = target->gone || target_has_ended(target) || shm_has_moved(&target->shm) ||
+		target->gone = target->gone || pidfd_has_ended(target->pidfd) || shm_has_moved(&target->shm) ||
 		               shm_is_claimed(&target->shm);
 	}
 	session->refreshed = clock_ns();
@@ -357,8 +349,8 @@ int agent_targets_refresh(struct agent_session *session)
 			continue;
 		}
 		if (target_counts(target) && target_is_current(session, target) &&
-		    (target_has_ended(target) || shm_claim(&target->shm)))
-			target_save(session, target, target_has_ended(target) ? COUNTS_LAST : COUNTS_PAST);
+		    (pidfd_has_ended(target->pidfd) || shm_claim(&target->shm)))
+			target_save(session, target, pidfd_has_ended(target->pidfd) ? COUNTS_LAST : COUNTS_PAST);
 		target_free(session, target);
 	}
 	session->ntargets = n;

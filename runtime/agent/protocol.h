@@ -425,16 +425,15 @@ enum agent_keep_op {
 	AGENT_KEEP_SHM = 1,    /* keep this region */
 	AGENT_KEEP_SETTLE = 2, /* write the counts of processes that have ended; one byte replies */
 	/* struct agent_kept replies to these, or one byte: there is none. */
-	AGENT_KEEP_GET = 3, /* region number `start_time` of a flight recorder */
-	AGENT_KEEP_RECORDS =
-		4, /* the first region from number `start_time` on that has unread records and no process */
+	AGENT_KEEP_GET = 3,     /* region number `start_time` of a flight recorder */
+	AGENT_KEEP_RECORDS = 4, /* the first region with unread records and no process, from number `start_time` on */
 	AGENT_KEEP_PROCESS = 5, /* the region that the process uses */
 };
 
 struct agent_keep {
 	uint32_t magic;
 	uint16_t version, op;
-	uint64_t start_time;
+	uint64_t start_time; /* of the process; AGENT_KEEP_GET, _RECORDS: a number */
 	char session[AGENT_SESSION_MAX + 4];
 	uint32_t pid; /* AGENT_KEEP_PROCESS */
 };

@@ -84,8 +84,9 @@ static uint64_t ticks_after_sample(const struct record_clock *clock, uint64_t ti
 }
 
 /*
- * Converts one that is earlier. The slope of the last two samples holds for NEAR_NS before the last one. From there a line leads to
- * the sample of the region, because a slope over 2 ms is not exact enough for more. The lines meet, so that records keep their order.
+ * Converts one that is earlier. The slope of the last two samples holds for NEAR_NS before the last one. From there a
+ * line leads to the sample of the region, because a slope over 2 ms is not exact enough for more. The lines meet, so
+ * that records keep their order.
  */
 static uint64_t ticks_before_sample(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t ticks)
 {

@@ -115,10 +115,10 @@ bool shm_has_moved(const struct mapped_shm *shm);
 bool shm_is_overwritten(const struct mapped_shm *shm);
 /*
  * Claims the right to write the region's counts to past-N-PID, once per region. Returns true to the first
- * controller that calls it, false to all others.
+ * process that calls it (the keeper or a controller), false to all others.
  */
 bool shm_claim(const struct mapped_shm *shm);
-/* Returns whether a controller has done that. */
+/* Returns whether a process has claimed it. */
 bool shm_is_claimed(const struct mapped_shm *shm);
 
 #endif

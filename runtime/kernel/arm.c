@@ -276,8 +276,8 @@ static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n,
 }
 
 /*
- * Arms the points whose fetch programs are programs[from .. from + n - 1], by one BPF program, or by several if it is too large for
- * the kernel: emit_size_bound() plans its instructions, not those that the verifier has to follow.
+ * Arms the points whose fetch programs are programs[from .. from + n - 1], by one BPF program, or by several if it is
+ * too large for the kernel: emit_size_bound() plans its instructions, not those that the verifier has to follow.
  */
 static int chunk_arm(const struct kernel_arming *a, size_t from, size_t n)
 {

@@ -18,15 +18,16 @@ void emit_calls(struct emitter *e, label none);
 /* r0 = the struct kernel_calls of the program's point */
 void emit_own_calls(struct emitter *e, label none);
 /*
- * Removes the innermost frame, with r1 and r2 of emit_innermost(), as abandoned. Jumps to next, or to none, which does not happen:
- * the verifier wants it.
+ * Removes the innermost frame, with r1 and r2 of emit_innermost(), as abandoned. Jumps to next. The jump to none never
+ * happens; the verifier requires the check.
  */
 void emit_abandon_innermost(struct emitter *e, label next, label none);
 /* reg = 1 if a frame's `what` in reg has the flag, else 0 */
 void emit_frame_flag(struct emitter *e, int reg, uint32_t flag);
 /*
- * Returns the label of a loop that runs at most depth times and then jumps to end. The verifier follows each round of the loop, and in
- * each round all ways back to the loop. So there is only one: conditions within a round are computed without jumps.
+ * Returns the label of a loop that runs at most depth times and then jumps to end. The verifier follows each round of
+ * the loop, and in each round all ways back to the loop. So a round must have only one: compute its conditions without
+ * jumps.
  */
 label emit_loop(struct emitter *e, label end);
 /* Computes the duration of the call in AT_FRAME and stores it as the frame's time. r8 is the overhead of its traps. */

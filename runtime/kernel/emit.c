@@ -39,8 +39,6 @@
 #include "runtime/kernel/scope.h"
 #include "sdt/operand.h"
 
-#define STORAGE_TRIES 16
-
 /* The state of emitting a program. */
 struct phases {
 	struct emitter e;
@@ -242,31 +240,6 @@ static void emit_process_count(struct emitter *e)
 }
 
 /* ---- 4, 6. calls between probes ---- */
-
-void emit_thread_storage(struct emitter *e, int map, label none)
-{
-	label found = label_new(e), again = label_new(e);
-
-	emit(e, BPF_MOV64_IMM(BPF_REG_7, 0));
-	label_place(e, again);
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
-	emit_map_fd(e, BPF_REG_1, map);
-	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_0));
-	emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
-	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_LOCAL_STORAGE_GET_F_CREATE));
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_task_storage_get));
-	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, found));
-	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_7, 1));
-	emit(e, BPF_JMP_IMM(BPF_JLT, BPF_REG_7, STORAGE_TRIES, again));
-	emit(e, BPF_JMP_A(none));
-	label_place(e, found);
-	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));
-}
-
-void emit_scratch(struct emitter *e, label lost)
-{
-	emit_thread_storage(e, e->maps->scratch, lost);
-}
 
 /* Jumps to the code of the group of the spec in r1. The group is known to be in [from, to). */
 static void emit_dispatch(struct emitter *e, const label *code, size_t from, size_t to)

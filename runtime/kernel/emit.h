@@ -178,8 +178,8 @@ struct kernel_start {
 #define KERNEL_CALLS_DEFAULT 256
 #define KERNEL_STARTS_DEFAULT 16384
 /*
- * This many frames fit in 8 KiB. A hit that needs more than 16 KiB makes the kernel look for 8 contiguous pages. If memory is
- * fragmented, the kernel kills a process to get them.
+ * This many frames fit in 8 KiB. A hit that needs more than 16 KiB makes the kernel look for 8 contiguous pages. If
+ * memory is fragmented, the kernel kills a process to get them.
  */
 #define KERNEL_FRAMES_DEFAULT 100
 #define KERNEL_FRAMES_MAX 800 /* task storage has at most 64 KiB */

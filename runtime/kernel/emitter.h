@@ -139,6 +139,17 @@ bool label_is_used(const struct emitter *e, label l, size_t from);
  */
 int emitter_finish(struct emitter *e, struct emitted *out);
 
+/* ---- memory of the thread (emitter.c) ---- */
+
+/*
+ * r7 = the thread's element of a task storage, which is created if it does not exist. Jumps to none if the kernel
+ * cannot create it. The kernel refuses (EAGAIN) while another CPU removes the last element that the thread has in any
+ * task storage, as when an earlier session's is freed. This takes less time than a call, so the program calls again.
+ */
+void emit_thread_storage(struct emitter *e, int map, label none);
+/* r7 = the thread's scratch memory */
+void emit_scratch(struct emitter *e, label lost);
+
 /* ---- the steps of a fetch program (emit-steps.c) ---- */
 
 /*
@@ -218,14 +229,6 @@ bool aggregate_is_light(const struct emitter *e, const struct fetch_program *p);
 void emit_aggregate(struct emitter *e, const struct fetch_program *p, bool light);
 /* Walks the stack of calls into the struct agg_stack at this offset of scratch memory (emit-stack.c). */
 void emit_stack(struct emitter *e, int at);
-/*
- * r7 = the thread's element of a task storage, which is created if there is none. The kernel creates none (EAGAIN) while another
- * CPU removes the last element that the thread has in any task storage, as when an earlier session's is freed. This takes less than a
- * call, so the program calls again.
- */
-void emit_thread_storage(struct emitter *e, int map, label none);
-/* r7 = the thread's scratch memory (emit.c) */
-void emit_scratch(struct emitter *e, label lost);
 /* Counts the hit as unread in this many columns, if the point has an aggregate. Uses no scratch memory. */
 void emit_aggregate_unread(struct emitter *e, size_t ncolumns);
 /*

@@ -2,8 +2,8 @@
 /*
  * Verification after disarming. The kernel removes the breakpoints of unlinked pins in an order of its own. This file
  * waits for all of them at once, as long as some disappear. Reading a process's memory delays the kernel, so the pauses
- * between readings are four times as long as the readings. Breakpoints that other sessions have armed too are not waited for;
- * the sessions are read only if breakpoints are left after OWNED_NS, because that takes time.
+ * between readings are four times as long as the readings. Breakpoints that other sessions have armed too are not
+ * waited for; the sessions are read only if breakpoints are left after OWNED_NS, because that takes time.
  */
 #include <elf.h>
 #include <errno.h>

@@ -41,7 +41,7 @@ struct verify_place {
 struct verify_wait {
 	uint64_t give_up_ns;           /* gives up if no breakpoint disappears for so long ... */
 	const volatile int *interrupt; /* ... or if this is set; may be NULL */
-	/* Returns whether another session has armed the place, whose breakpoint therefore stays. */
+	/* Returns whether another session has armed the place, whose breakpoint therefore stays; may be NULL. */
 	bool (*is_armed)(const struct verify_place *place, void *arg);
 	void *arg;
 };

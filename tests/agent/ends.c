@@ -2,7 +2,8 @@
 /*
  * Children that hit app:end N times each and end in different ways. Reads lines, and replies "ok" to each:
  *
- *     child HOW N     HOW: exit, _exit, kill, exec (of /bin/true), sleep (exec of /bin/sleep), or fork: a child of it hits once
+ *     child HOW N     HOW: exit, _exit, kill, exec (of /bin/true), sleep (exec of /bin/sleep), or fork: a child of it
+ *     hits once
  *                     more, then _exit
  *     own N           hits by this process
  *     end HOW         this process ends this way, without a reply

@@ -3,19 +3,10 @@
 # Counts survive every end of a process: exit(3), _exit(2), a signal that cannot be caught, exec(2); for the named
 # process, its children and their children. Without a keeper, probe-stat reports what is missing.
 . tests/lib.sh
-AGENT=$B/lib/libprobepoint-agent.so
-[ -e "$AGENT" ] || skip "no agent was built"
+. tests/agent/lib-ends.sh
 need jq
-build_once "$T/ends" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude tests/agent/ends.c || fail "cannot build ends"
 stat=$(printf '%s\n' '[([.probes[].hits] | add), .uncounted] | map(tostring) | join(" ")')
 hits() { probe-stat --json -s "$1" | jq -r "$stat"; }
-run() {
-	coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/ends"; }
-	pid=$TARGET_PID
-	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-	wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
-}
-say() { echo "$1" >&"$to"; read -t $patience -r line <&"$from" || fail "no answer to \"$1\""; }
 
 # ---- children of the named process ----
 run

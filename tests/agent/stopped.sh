@@ -82,10 +82,8 @@ say "tick 1"
 # ---- without the keeper ----
 
 kill -STOP $pid
-for keeper in /proc/[0-9]*; do
-	[ "$(readlink "$keeper/exe")" = "$B/bin/probe-enable" ] || continue
-	tr '\0' '\n' <"$keeper/environ" | grep -qx "XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR" && kill -KILL "${keeper##*/}"
-done
+keeper_find
+kill -KILL "$keeper"
 soon probe-stat --json -s $S
 want_like "counts that cannot be read" "*pid $pid: *does not reply; its counts and records may be missing*" "$out"
 kill -CONT $pid

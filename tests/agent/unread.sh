@@ -3,17 +3,8 @@
 # Records that no reader has read survive the end of their process: exit(3), _exit(2), SIGKILL, exec(2). A reader gets each once.
 # Those that find no room in the keeper are lost, and counted so.
 . tests/lib.sh
-AGENT=$B/lib/libprobepoint-agent.so
-[ -e "$AGENT" ] || skip "no agent was built"
+. tests/agent/lib-ends.sh
 need jq
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude -o "$T/ends" tests/agent/ends.c || fail "cannot build ends"
-run() {
-	coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/ends"; }
-	pid=$TARGET_PID
-	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-	wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
-}
-say() { echo "$1" >&"$to"; read -t 60 -r line <&"$from" || fail "no answer to \"$1\""; }
 ends() { echo "end $1" >&"$to"; wait $pid 2>/dev/null; }
 # counted KEY...: prints the sums of the session's rows
 counted() { probe-stat --json -s $S | json "[.probes | [map($(printf '.%s),map(' "$@")0)] | .[:$#][] | add]" | tr -d '[]' | tr , ' '; }

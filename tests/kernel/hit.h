@@ -92,8 +92,8 @@ static inline void hit_open(void)
 }
 
 /*
- * Reads memory through a pipe, because write(2) copies as BPF programs do. process_vm_readv(2) cannot read [vvar], which may follow
- * the memory of a test.
+ * Reads memory through a pipe, because write(2) copies as BPF programs do. process_vm_readv(2) cannot read [vvar],
+ * which may follow the memory of a test.
  */
 static inline int hit_read(void *arg, uint64_t address, void *to, size_t size)
 {

@@ -92,7 +92,7 @@ if gcc -fsyntax-only "$T/there.c" 2>/dev/null; then
 	for cc in $(compilers g++ clang++); do
 		for ld in $linkers; do
 			for gc in "" "$sections"; do
-				case ${PROBEPOINT_LONG-}$cc$ld in 1* | ${gc:+g++bfd} | ${gc:+clang++lld} | ${gc:-g++lld} | ${gc:-clang++bfd}) ;; *) continue ;; esac
+				case ${PROBEPOINT_LONG-}$cc$ld in 1* | "${gc:+g++bfd}" | "${gc:+clang++lld}" | "${gc:-g++lld}" | "${gc:-clang++bfd}") ;; *) continue ;; esac
 				try mixed $cc -O2 $gc -Iinclude -DPART=1 -c $D/parts.cc -o "$T/1.o"
 				try mixed $cc -O2 $gc -Iinclude -DPART=2 -c $D/parts.cc -o "$T/2.o"
 				try mixed $cc -O2 $gc -DPART=1 -c $D/parts.cc -o "$T/their1.o"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The conversion of records' times, with a simulated counter whose samples are inexact. Times keep their order, also a second before
- * the last sample and at the sample itself, and differ from the true times by no more than the samples' errors explain.
+ * The conversion of records' times, with a simulated counter whose samples are inexact. Times keep their order, also a
+ * second before the last sample and at the sample itself, and differ from the true times by no more than the samples'
+ * errors explain.
  */
 #include <check.h>
 #include <math.h>

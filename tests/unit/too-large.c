@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A kernel that rejects large BPF programs (E2BIG): the fetch programs of a request are divided among smaller BPF programs, and all
- * points count. If one fetch program alone is too large, the error message says what to do.
+ * A kernel that rejects large BPF programs (E2BIG): the fetch programs of a request are divided among smaller BPF
+ * programs, and all points count. If one fetch program alone is too large, the error message says what to do.
  */
 #include <bpf/bpf.h>
 #include <dlfcn.h>

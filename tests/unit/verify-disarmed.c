@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Verification after disarming: breakpoints that stay in a process's memory are reported with the process. Those that disappear
- * while it waits, and those that another session has armed, are not.
+ * Verification after disarming: breakpoints that stay in a process's memory are reported with the process. Those that
+ * disappear while it waits, and those that another session has armed, are not.
  */
 #include <check.h>
 #include <signal.h>
@@ -28,7 +28,7 @@ static const unsigned char breakpoint[] = { 0xa0, 0x00, 0x20, 0xd4 };
 /* Two instructions that are never executed. */
 __asm__(".pushsection .text.never,\"ax\"\n.balign 4096\nnever: .fill 4096, 1, 0\n.popsection");
 extern unsigned char never[];
-#define SECOND 64
+#define SECOND 64 /* bytes from the first one to the second one */
 
 static struct verify_place places[2];
 

@@ -206,8 +206,8 @@ static bool thread_is_dead(uint32_t tid)
 	return hit_call(SYS_tgkill, agent.pid, tid, 0, 0, 0, 0) == -ESRCH;
 }
 
-/* Returns whether a ring has records that were not read or moved. */
-static bool ring_is_full(struct agent_ring *ring, uint32_t state, uint32_t size)
+/* Returns whether a ring with this state has records that no reader has read. */
+static bool ring_has_unread(struct agent_ring *ring, uint32_t state, uint32_t size)
 {
 	return state != AGENT_RING_FREE && shared_get(ring->head) + size != shared_acquire(ring->limit);
 }
@@ -221,14 +221,14 @@ static bool ring_can_be_taken(const struct session_shm *shm, struct agent_ring *
 	if (state == AGENT_RING_MOVING ||
 	    (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner)))))
 		return false;
-	if (overwrite == AGENT_FLIGHT || !ring_is_full(ring, state, shm_ring_size(shm, ring)))
+	if (overwrite == AGENT_FLIGHT || !ring_has_unread(ring, state, shm_ring_size(shm, ring)))
 		return true;
 	return overwrite && (by_force || shared_get(ring->head) == shared_acquire(ring->taken));
 }
 
 /*
- * Owns the ring if it has the state and the owner that were read. Its old owner's id stays until its records are moved. The state
- * meanwhile keeps off threads that find that this owner has ended.
+ * Owns the ring if it still has the state and the owner that were read. The old owner's id stays until its records are
+ * moved. Until then the state keeps away other threads that find that this owner has ended.
  */
 static bool ring_own(struct agent_ring *ring, uint32_t state, uint32_t owner, uint32_t turns)
 {
@@ -254,7 +254,7 @@ static bool ring_take(struct session_shm *shm, struct agent_ring *ring, struct h
 
 	if (!ring_can_be_taken(shm, ring, t, state, owner, by_force) || !ring_own(ring, state, owner, turns))
 		return false;
-	if (ring_is_full(ring, state, size))
+	if (ring_has_unread(ring, state, size))
 		ring_drop(ring, shm, shared_acquire(ring->limit), shared_get(ring->head), true);
 	if (owner)
 		calls_abandon(ring);
