@@ -117,8 +117,43 @@ static bool x86_is_emulated(const uint8_t *code)
 	return *code == NOP;
 }
 
+/*
+ * Returns true for an instruction that Linux does not single-step out of line (arch/x86/kernel/uprobes.c: is_prefix_bad(),
+ * good_insns_64, good_2byte_insns), except traps. It reports this only when a process maps the file, so a program that starts later
+ * would have no hits. The list has what compilers make; verify_armed() finds others in processes that run.
+ */
+static bool x86_is_not_stepped(const uint8_t *code, size_t size, bool is_64)
+{
+	bool segment = false;
+
+	for (; size > 1; code++, size--) {
+		if (*code == 0xf0) /* lock */
+			return true;
+		if (*code == 0x26 || *code == 0x2e || *code == 0x36 || *code == 0x3e)
+			segment = true;
+		else if (*code != 0x64 && *code != 0x65 && *code != 0x66 && *code != 0x67 && *code != 0xf2 &&
+		         *code != 0xf3 && !(is_64 && (*code & 0xf0) == 0x40))
+			break;
+	}
+	if (segment)
+		return true;
+	if (*code >= 0x6c && *code <= 0x6f) /* ins, outs */
+		return true;
+	if (size < 2 || *code != TWO_BYTES)
+		return false;
+	switch (code[1]) {
+	case 0x01: /* rdtscp, xgetbv and others */
+	case 0x05: /* syscall */
+	case 0x34: /* sysenter */
+	case 0xae: /* fences, fxsave, rdfsbase and others */ return true;
+	default: return false;
+	}
+}
+
 static const char *x86_why_refused(const uint8_t *code, size_t size, bool is_64)
 {
+	if (!x86_is_nop(code, size) && x86_is_not_stepped(code, size, is_64))
+		return "is one that the kernel cannot step over";
 	/* Prefixes do not change a trap: address size, repetition and REX do not either. */
 	while (size > 1 && (x86_is_prefix(*code) || *code == 0x67 || *code == 0xf2 || *code == 0xf3 ||
 	                    (is_64 && (*code & 0xf0) == 0x40))) {
