@@ -139,19 +139,20 @@ void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm,
 }
 
 void counts_file_lose(const struct agent_dir *dir, pid_t pid, uint64_t start_time, const struct manifest *manifest,
-                      const char *name, const uint64_t *lost)
+                      const char *name, uint64_t *lost)
 {
 	struct agent_counts *file = counts_file_read(dir, name, manifest, pid);
 	uint64_t moved = 0;
 
 	if (!file)
 		return;
-	for (uint32_t i = 0; i < file->npoints && file->start_time == start_time; i++) {
+	for (uint32_t i = 0; i < file->npoints && (!start_time || file->start_time == start_time); i++) {
 		struct agent_count *count = &counts_of(file)[i];
 		uint64_t n = lost[i] < count->recorded ? lost[i] : count->recorded;
 
 		count->recorded -= n;
 		count->lost += n;
+		lost[i] -= n;
 		moved += n;
 	}
 	if (moved)

@@ -32,8 +32,11 @@ struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *n
 void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm, pid_t pid, uint64_t start_time,
                       const struct manifest *manifest, const char *name);
 
-/* Moves records of each point from recorded to lost in the file of the process, if there is one. lost: npoints numbers. */
+/*
+ * Moves records of each point from recorded to lost in the file of the process, if there is one. start_time 0: of any process with
+ * this pid. lost: npoints numbers, from which it subtracts what it has moved.
+ */
 void counts_file_lose(const struct agent_dir *dir, pid_t pid, uint64_t start_time, const struct manifest *manifest,
-                      const char *name, const uint64_t *lost);
+                      const char *name, uint64_t *lost);
 
 #endif

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/notice.h"
+#include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
 
 static struct sockaddr_un keeper_address(const struct agent_dir *dir)
@@ -133,6 +135,27 @@ int agent_keeper_start(const struct agent_dir *dir)
 	err = keeper_start_locked(dir);
 	flock(dir->agents, LOCK_UN);
 	return err;
+}
+
+static int is_of_ended(uint32_t number, pid_t pid, void *found)
+{
+	(void)number;
+	*(bool *)found |= pid != 0;
+	return 0;
+}
+
+void agent_keeper_settle_records(const struct agent_dir *dir)
+{
+	bool ended = false;
+
+	agent_keeper_settle(dir);
+	if (dir->agents < 0 || keeper_is_running(dir))
+		return;
+	agent_dir_each_file(dir, COUNTS_ENDED, is_of_ended, &ended);
+	if (ended)
+		notice_add(
+			"the background process that holds the records of processes that have ended was killed, so their records "
+			"may be missing");
 }
 
 void agent_keeper_settle(const struct agent_dir *dir)

@@ -17,8 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
 #include "runtime/agent/record-clock.h"
 #include "runtime/agent/record-queue.h"
@@ -32,6 +34,13 @@
 #define QUEUED_MAX (32u << 20)  /* ... unless so many bytes are queued */
 #define PAUSE_NS 1000000        /* between passes that find nothing */
 #define CLOCK_RECORDS 64        /* the clock is read once for so many records, because that takes as long as a record */
+
+/* Records that were read and then lost, of a process whose counts are in a file. */
+struct reader_loss {
+	pid_t pid;
+	uint32_t attachment;
+	uint64_t *points; /* how many of each point; owned */
+};
 
 struct agent_reader {
 	struct agent_session *session;
@@ -47,6 +56,8 @@ struct agent_reader {
 	bool is_damaged;        /* a ring holds invalid data, and pp_reader_next() has not reported it yet */
 	bool stopped;
 	bool is_given; /* the caller has the first record of the merge; the next call removes it */
+	struct reader_loss *losses;
+	size_t nlosses, losses_room;
 };
 
 /* ---- recording ---- */
@@ -292,7 +303,7 @@ int agent_reader_open(struct pp_session *session, void **reader)
 		return err;
 	}
 	record_clock_open(&r->clock);
-	agent_keeper_settle(&s->dir);
+	agent_keeper_settle_records(&s->dir);
 	s->refreshed = s->kept_next = 0;
 	s->reader = r;
 	s->observer = &reader_observer;
@@ -307,6 +318,49 @@ int agent_reader_open(struct pp_session *session, void **reader)
 	return err;
 }
 
+/* ---- records that are lost after they were read ---- */
+
+/* Notes a record of a process whose counts are in a file. Returns false without memory. */
+static bool reader_lose(struct agent_reader *r, const struct attachment *attachment, uint32_t point, pid_t pid)
+{
+	size_t i = 0;
+
+	while (i < r->nlosses && (r->losses[i].pid != pid || r->losses[i].attachment != attachment->number))
+		i++;
+	if (i == r->nlosses) {
+		uint64_t *points = calloc(attachment->manifest->npoints + (size_t)1, sizeof(*points));
+
+		if (!points || ALLOC_GROW(r->losses, r->nlosses + 1, r->losses_room)) {
+			free(points);
+			return false;
+		}
+		r->losses[r->nlosses++] = (struct reader_loss){ pid, attachment->number, points };
+	}
+	r->losses[i].points[point]++;
+	return true;
+}
+
+/* Moves what was noted from recorded to lost. */
+static void reader_save_losses(struct agent_reader *r)
+{
+	const struct agent_dir *dir = &r->session->dir;
+
+	for (size_t i = 0; i < r->nlosses; i++) {
+		const struct reader_loss *loss = &r->losses[i];
+		struct agent_file file;
+
+		if (!agent_file_read(dir, loss->attachment, &file)) {
+			counts_file_lose(dir, loss->pid, 0, file.manifest, COUNTS_ENDED, loss->points);
+			counts_file_lose(dir, loss->pid, 0, file.manifest, COUNTS_PAST, loss->points);
+			agent_file_release(&file);
+		}
+		free(loss->points);
+	}
+	free(r->losses);
+	r->losses = NULL;
+	r->nlosses = r->losses_room = 0;
+}
+
 void agent_reader_close(void *reader)
 {
 	struct agent_reader *r = reader;
@@ -316,6 +370,7 @@ void agent_reader_close(void *reader)
 		target_record_until(r, session->targets[i], 0);
 		reader_remove_target(session, session->targets[i]);
 	}
+	reader_save_losses(r);
 	session->reader = NULL;
 	session->observer = NULL;
 	close(r->lock);
@@ -353,10 +408,11 @@ void agent_reader_drop(void *reader)
 
 uint64_t agent_reader_damaged(void *reader)
 {
-	const struct agent_reader *r = reader;
+	struct agent_reader *r = reader;
 	const struct pp_session *session = r->session->session;
 	uint64_t ndamaged = r->ndamaged;
 
+	reader_save_losses(r);
 	/* Makes the next call for counts read them again. */
 	for (size_t i = 0; i < session->nattachments; i++)
 		if (session->attachments[i]->backend == &backend_agent)
@@ -382,5 +438,6 @@ bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 		loaded->counted = 0;
 		return true;
 	}
-	return false;
+	return session->reader && point < attachment->manifest->npoints &&
+	       reader_lose(session->reader, attachment, point, pid);
 }

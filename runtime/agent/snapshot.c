@@ -57,7 +57,7 @@ static int regions_each(struct agent_session *s, region_fn *fn, void *arg)
 	size_t n = 0;
 	int err;
 
-	agent_keeper_settle(&s->dir);
+	agent_keeper_settle_records(&s->dir);
 	err = agent_targets_refresh(s);
 	if (!err)
 		err = regions_each_kept(s, fn, arg, &kept, &n);

@@ -99,3 +99,30 @@ want_like "account of full rings" "*: $recorded recorded, 0 lost in *" "$(cat "$
 want "counts after reading" "$hits $recorded $lost" "$(counted hits recorded lost)"
 expect 0 probe-disable -q -s $S
 wait_for 10 test ! -e "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # it ends with the last session
+
+# ---- a reader that stops early ----
+
+expect 0 probe-enable -q -b agent -s $S --record -f "$T/ends" app:end
+run
+say "own 2000"
+ends exit
+expect 0 probe-trace -s $S -n 100 --json
+want_like "the last message of a reader that stops early" "*probe-trace: 100 recorded, 1900 lost*" "$out"
+want "hits, recorded and lost after it" "2000 100 1900" "$(counted hits recorded lost)"
+expect 0 probe-disable -q -s $S
+
+# ---- without the keeper ----
+
+for first in process keeper; do
+	expect 0 probe-enable -q -b agent -s $S --record -f "$T/ends" app:end
+	run
+	say "own 5"
+	keeper_find
+	[ $first = keeper ] || ends exit
+	[ $first = keeper ] || counted hits >/dev/null
+	kill -KILL "$keeper"
+	[ $first = process ] || ends exit
+	expect 0 probe-trace -s $S --for 200ms
+	want_like "the $first ended first" "*the background process that holds the records of processes that have ended was killed*" "$out"
+	expect 0 probe-disable -q -s $S
+done
