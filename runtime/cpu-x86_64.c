@@ -137,6 +137,8 @@ static bool x86_is_not_stepped(const uint8_t *code, size_t size, bool is_64)
 	}
 	if (segment)
 		return true;
+	if (!size)
+		return false;
 	if (*code >= 0x6c && *code <= 0x6f) /* ins, outs */
 		return true;
 	if (size < 2 || *code != TWO_BYTES)
