@@ -19,10 +19,11 @@
  * its descriptor.
  *
  *  - The regions of a flight recorder: the last FLIGHTS_MAX of a session, until the session ends.
- *  - Other regions that have unread records: RECORDS_MAX of a session, fewer if few descriptors are permitted, with
- *    RECORDS_SIZE_MAX bytes in all, or as many as RECORDS_RINGS full rings, until a reader has read them or the session
- *    ends. Records of regions beyond that are lost. In a session that overwrites, they are those of the processes that
- *    ended first, else those of the process that ended last.
+ *  - Other regions that have unread records, until a reader has read them or the session ends. A session may have RECORDS_MAX of
+ *    them, or fewer if few descriptors are permitted. Together they may have RECORDS_SIZE_MAX bytes or those of RECORDS_RINGS
+ *    full rings, whichever is more. The limits are READER_FACTOR times as high while the session has a reader. If a session
+ *    exceeds a limit, the keeper drops the region of the process that ended last, or that ended first if the session
+ *    overwrites, and counts its records as lost.
  *
  * Commands also get the region of a process whose agent does not reply.
  *
