@@ -143,13 +143,7 @@ static bool x86_is_not_stepped(const uint8_t *code, size_t size, bool is_64)
 		return true;
 	if (size < 2 || *code != TWO_BYTES)
 		return false;
-	switch (code[1]) {
-	case 0x01: /* rdtscp, xgetbv and others */
-	case 0x05: /* syscall */
-	case 0x34: /* sysenter */
-	case 0xae: /* fences, fxsave, rdfsbase and others */ return true;
-	default: return false;
-	}
+	return code[1] == 0x05 || code[1] == 0x34; /* syscall, sysenter */
 }
 
 static const char *x86_why_refused(const uint8_t *code, size_t size, bool is_64)
