@@ -150,8 +150,15 @@ keeper_find() {
 	[ "$keeper" ] || fail "no keeper runs"
 }
 
-# runs PID FILE: waits until the process has executed FILE.
-runs() { wait_for 20 test "/proc/$1/exe" -ef "$2"; }
+# executed PID FILE: succeeds if the process has executed FILE. The kernel first changes /proc/PID/exe, then maps the program and
+# its loader, and then makes the auxiliary vector.
+executed() { [ "/proc/$1/exe" -ef "$2" ] && [ "$(head -c 8 "/proc/$1/auxv" | tr -d '\0')" ]; }
+# runs PID FILE: waits until the process has executed FILE. runs_agent PID FILE: also until its loader has mapped the agent.
+runs() { wait_for 20 executed "$1" "$2"; }
+runs_agent() {
+	runs "$1" "$2"
+	wait_for 20 grep -q '/libprobepoint-agent\.so$' "/proc/$1/maps"
+}
 
 # memory PID ADDRESS SIZE: prints the bytes, with few system calls.
 memory() {

@@ -12,7 +12,7 @@ begin() {
 	coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/limited"; }
 	pid=$TARGET_PID
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-	runs "$pid" "$T/limited"
+	runs_agent "$pid" "$T/limited"
 	hits=0
 }
 say() { echo "$1" >&"$to"; read -t $patience -r said <&"$from" || fail "no reply to \"$1\""; }

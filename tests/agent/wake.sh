@@ -16,8 +16,7 @@ build -o "$T/quiet" tests/agent/quiet.c
 begin() { # HOW
 	rm -f "$T/stop"
 	LD_PRELOAD=$AGENT "$T/asleep" "$1" "$T/stop" >"$T/said" & pid=$!
-	wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
-	wait_for 10 test "/proc/$pid/exe" -ef "$T/asleep"
+	runs_agent $pid "$T/asleep"
 }
 end() { # WHAT
 	: >"$T/stop"

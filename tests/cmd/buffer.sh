@@ -50,7 +50,7 @@ build_once "$T/sampled" $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread 
 coproc TARGET { exec env LD_PRELOAD="$B/lib/libprobepoint-agent.so" "$T/sampled"; }
 many=$TARGET_PID
 exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-runs "$many" "$T/sampled"
+runs_agent "$many" "$T/sampled"
 expect 0 probe-enable -q -s "$S" -b agent --record -p "$many" sampled:hit
 echo "6 200000" >&"$to"
 read -t $patience -r _ <&"$from" || fail "no reply"

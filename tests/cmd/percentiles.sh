@@ -10,7 +10,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/sampled"; }
 pid=$TARGET_PID
 exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-runs "$pid" "$T/sampled"
+runs_agent "$pid" "$T/sampled"
 say() { echo "$1" >&"$to"; read -t $patience -r ns <&"$from" || fail "no reply to \"$1\""; }
 
 expect 0 probe-enable -q -b agent -s $S -p "$pid" --agg 'count(), pct(arg0)' sampled:hit

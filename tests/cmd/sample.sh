@@ -13,7 +13,7 @@ start() {
 	coproc TARGET { exec env ${1:+LD_PRELOAD="$1"} taskset -c "$(taskset -cp $$ | sed 's/.*[ ,-]//')" "$T/sampled"; }
 	pid=$TARGET_PID
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-	runs "$pid" "$T/sampled"
+	runs${1:+_agent} "$pid" "$T/sampled"
 }
 say() { echo "$1" >&"$to"; read -t $patience -r ns <&"$from" || fail "no reply to \"$1\""; }
 counts() { probe-stat --json -s $S | jq -r ".probes[] | select(.probe == \"sampled:$1\") | \"\(.hits) \(.filtered) \(.unsampled) \(.idle + .recorded + .lost)\""; }

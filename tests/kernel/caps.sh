@@ -17,7 +17,7 @@ mkfifo "$T/go"
 setpriv --reuid=65534 --regid=65534 --clear-groups "$T/forks" <"$T/go" &
 pid=$!
 exec {go}>"$T/go"
-wait_for 10 eval '[ "$(cat /proc/$pid/comm)" = forks ]'
+runs "$pid" "$T/forks"
 expect 1 nobody probe-enable -s "$S" -p "$pid" 'forks:*'
 want_like "without any" '*CAP_BPF and CAP_PERFMON*' "$out"
 if [ "${PROBEPOINT_NO_UPROBE_MULTI-}" ] || [ "$(printf '6.6\n%s\n' "$(uname -r)" | sort -V | head -n 1)" != 6.6 ]; then
@@ -41,7 +41,7 @@ expect 0 caps probe-disable -s "$S"
 "$T/forks" <"$T/go" &
 pid=$!
 exec {go}>"$T/go"
-wait_for 10 eval '[ "$(cat /proc/$pid/comm)" = forks ]'
+runs "$pid" "$T/forks"
 caps probe-enable --json -s "$S" -f "$T/forks" 'forks:*' >"$T/report"
 want "not verified" '[[],true]' "$(jq -c '[[.armed[] | select(.verified)], .refused == []]' "$T/report")"
 want "the reason" true "$(jq 'all(.armed[]; .reason | test("not verified: .*(could not be inspected|cannot read the process)"))' "$T/report")"

@@ -16,7 +16,7 @@ start() {
 	setsid "$T/forks" "$@" <"$T/go-$name" &
 	pid=$!
 	eval "exec {$name}>$T/go-$name"
-	wait_for 10 eval '[ "$(cat /proc/$pid/comm)" = forks ]'
+	runs "$pid" "$T/forks"
 }
 go() { eval "echo >&\$$1; exec {$1}>&-"; }
 hits() { probe-stat -s "$S" --json | jq -c '[.probes[] | .hits, .filtered, .hits - .filtered - .idle - .recorded - .lost]'; }

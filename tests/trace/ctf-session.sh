@@ -80,7 +80,7 @@ echo "$recorded recorded, $lost lost"
 
 "$T/work" 1000000000 &
 worker=$!
-wait_for 10 test "/proc/$worker/exe" -ef "$T/work" # the shell's child has become the program
+runs $worker "$T/work" # the shell's child has become the program
 probe-trace -q -p $worker -o "$T/killed" 'work:*' &
 tracer=$!
 wait_for 20 test -s "$T/killed/stream_0"
