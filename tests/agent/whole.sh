@@ -36,7 +36,7 @@ run() { # HOW PRELOAD
 	coproc TARGET { exec env ${2:+LD_PRELOAD="$2"} "$T/whole" "$1"; }
 	pid=$TARGET_PID
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-	runs $pid "$T/whole"
+	runs${2:+_agent} $pid "$T/whole"
 }
 stop() {
 	exec {to}>&-
@@ -49,8 +49,10 @@ hits() { [ "$(probe-stat --json -s $S | jq '.probes[0].hits')" -gt 0 ]; }
 for how in write send receive; do
 	for preload in "$AGENT" ''; do
 		inject=; [ "$preload" ] || inject=--inject
-		# A thread can enter the call in the microseconds between the command's look at it and the stop. That is rare.
-		for round in 1 2; do
+		# A thread can enter the call in the microseconds between the command's look at it and the stop: in about 1 % of the rounds
+		# on a busy machine. Without the look it would be in the call in half of them.
+		cut=0
+		for ((round = 1; round <= 10; round++)); do
 			run $how "$preload"
 			# On a busy machine there may be no moment at which a thread can be stopped; the command then reports this.
 			for try in 1 2 3 4 5; do
@@ -60,10 +62,12 @@ for how in write send receive; do
 			[ -s "$T/err" ] || wait_for 10 hits
 			probe-disable -q -s $S 2>/dev/null
 			stop
-			[ "$said" = "made 1 short 1" ] || break
-			echo "$how ${preload:+woken}${preload:-injected}, round $round: a call was cut short"
+			want_like "$how" "made 1 short [01]" "$said"
+			[ "$said" != "made 1 short 1" ] || cut=$((cut + 1))
+			[ $cut != 0 ] || break
 		done
-		want "$how ${preload:+woken}${preload:-injected}" "made 1 short 0" "$said"
+		[ $cut = 0 ] || echo "$how ${inject:-woken}: a call was cut short in $cut of 10 rounds"
+		[ $cut -lt 5 ] || fail "$how ${inject:-woken}: a call was cut short in $cut of 10 rounds"
 	done
 done
 
@@ -85,7 +89,7 @@ int main(void)
 C
 build -o "$T/real" "$T/real.c"
 LD_PRELOAD=$AGENT "$T/real" & pid=$!
-runs $pid "$T/real"
+runs_agent $pid "$T/real"
 is_real() { [ "$(awk '{ sub(/.*\) /, ""); print $39 }' "/proc/$pid/stat")" = 1 ]; }
 for ((i = 0; i < 400; i++)); do is_real || ! kill -0 $pid 2>/dev/null && break; sleep 0.05; done
 if is_real; then
