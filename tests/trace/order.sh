@@ -52,10 +52,10 @@ for delay in 0 300ms; do
 	echo 1 >&"$jumps_in"
 	wait_for 20 test -s "$T/one"
 	us=$((${EPOCHREALTIME/[.,]/} - from))
+	read -r -t $patience -u "$jumps_out" line || fail "the target has ended" # each thread has hit
 	kill -INT $tracer
 	wait $tracer
 	want "records with --delay=$delay" 4 "$(wc -l <"$T/one")"
-	read -r -t $patience -u "$jumps_out" line || fail "the target has ended"
 	[ $delay = 0 ] || [ $us -gt 250000 ] || fail "with --delay=$delay the record came after $us us"
 done
 for bad in -1 x 2m ''; do
