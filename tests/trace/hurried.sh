@@ -30,7 +30,8 @@ hurry() {
 	rm -f "$T/pipe" "$T/lines"
 	mkfifo "$T/pipe"
 	python3 "$T/slow.py" "$T/lines" <"$T/pipe" & slow_reader=$!
-	env --default-signal=INT probe-trace --for 100ms "$@" >"$T/pipe" 2>"$T/err" & tracer=$!
+	env --default-signal=INT probe-trace --for 500ms "$@" >"$T/pipe" 2>"$T/err" & tracer=$!
+	wait_for 20 test -s "$T/lines" # an interrupt while it arms would end it
 	sleep 0.5
 	while kill -INT $tracer 2>/dev/null; do sleep 0.2; done
 	wait $tracer
