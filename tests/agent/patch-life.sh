@@ -102,11 +102,11 @@ poke drop $S 4
 start
 poke arm $S 5 -p $pid "$T/life" 'app:*'
 rescan >/dev/null
-reads 2500
+reads 600000
 say "unmap 2000"; want "unmapping" "" "$said"
 say "altstack 10"; want "another stack" "" "$said"
 say "unmapheap 500"; want "unmapping the heap" "" "$said"
-wait $reader || fail "$(tail -1 "$T/records")"
+kill $reader && wait $reader || fail "$(tail -1 "$T/records")"
 want "strings of other stacks" 20 "$(grep -c ' faults 0 10 68746f6e61206e6f' "$T/records")"
 want "strings on two pages of the heap" 500 "$(grep -c ' faults 0 19 6820656874206e6f 206e6f202c706165 6567617020 6f7774\| faults 0 19 6820656874206e6f' "$T/records")"
 want "strings that were there or not" 3500 "$(grep -c -e '^5:0 .* faults 0 64 7878' -e '^5:0 .* faults 1 0' -e '^5:0 .* faults 0 0$' "$T/records")"

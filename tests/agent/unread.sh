@@ -49,11 +49,13 @@ expect 0 probe-disable -q -s $S
 # ---- a process that is killed while it hits ----
 
 expect 0 probe-enable -q -b agent -s $S --record -f "$T/ends" app:end
+hitting() { [ "$(counted hits)" -gt $((before + 100)) ]; }
 for i in 1 2; do
 	run
 	say "own 1"
-	echo "own 50000000" >&"$to"
-	sleep 0.02
+	before=$(counted hits)
+	echo "own 2000000000" >&"$to"
+	wait_for 20 hitting
 	kill -KILL $pid
 	wait $pid 2>/dev/null
 done
