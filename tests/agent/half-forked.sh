@@ -9,6 +9,7 @@ need nm
 symbol=$(nm "$AGENT" 2>/dev/null | sed -n 's/^\([0-9a-f]*\) b changing$/\1/p')
 [ "$symbol" ] || skip "the agent has no symbols"
 cat >"$T/forker.c" <<'E2'
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/probe.h>
@@ -24,12 +25,16 @@ int main(void)
 	char line[32];
 
 	while (fgets(line, sizeof(line), stdin) && strncmp(line, "exit", 4)) {
-		pid_t pid = strncmp(line, "fork", 4) ? 0 : fork();
+		bool forks = !strncmp(line, "fork", 4);
+		int fds[2];
+		pid_t pid = !forks || pipe(fds) ? 0 : fork();
 
 		for (int i = 0; i < 3; i++)
 			hit(i);
-		if (!pid && !strncmp(line, "fork", 4))
-			return pause();
+		if (forks && !pid)
+			return write(fds[1], "x", 1) != 1 || pause();
+		if (forks && read(fds[0], line, 1) != 1) /* until the child has hit */
+			return 1;
 		printf("%d\nok\n", pid);
 		fflush(stdout);
 	}
@@ -50,7 +55,7 @@ half=$said
 printf '\0' | dd of=/proc/$pid/mem bs=1 seek=$((base + 0x$symbol)) conv=notrunc 2>/dev/null
 say hit
 want "hits of the parent and of the first child" 12 "$(probe-stat --json -s $S | jq '[.probes[].hits] | add')"
-want "state of the child" S "$(awk '/^State/ { print $2 }' /proc/$half/status)"
+wait_for 10 grep -q '^State:.S' /proc/$half/status # it is in pause(2), and has not crashed
 expect 1 probe-enable -s ${S}b -b agent -p $half app:hit
 want_like "the reason" "*pid $half*was forked while the agent of its parent was changing what is armed*" "$out"
 expect 0 probe-enable -q -s ${S}b -b agent -p $whole app:hit
