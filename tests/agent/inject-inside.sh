@@ -19,7 +19,10 @@ for way in altstack samestack nested own stale; do
 	"$program" $way <"$T/in" >"$T/out" & pid=$!
 	exec {to}>"$T/in"
 	wait_for 10 grep -q ready "$T/out"
-	timeout 120 probe-enable -q --inject -s $S -p $pid host:beat >"$T/said" 2>&1 & enable=$!
+	# The command gives up after 5 s, which the steps below may exceed on a busy machine. Then it is run again.
+	(until timeout 120 probe-enable -q --inject -s $S -p $pid host:beat >"$T/said" 2>&1; do
+		grep -q 'in the middle of malloc' "$T/said" || exit 1
+	done) & enable=$!
 	if [ $way != stale ]; then
 		# Each try stops and continues the thread.
 		before=$(tries)
