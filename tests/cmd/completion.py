@@ -12,7 +12,7 @@ import pty
 import select
 import sys
 
-LIMIT = 20  # seconds
+LIMIT = 300  # seconds, because the machine may be busy
 
 
 class Terminal:
