@@ -131,8 +131,14 @@ ticking=$!
 expect 0 probe-stat -q -p "$p" --agg 'count() by arg0 % 2' --for 1s app:tick
 want "rows of a session of its own" "3 app:tick" "$(awk '/%/ && /COUNT/ { on = 1; next } on { n++ } / P*app:tick / { p = $3 } END { print n, p }' <<<"$out")"
 want "total is the number of hits" "$(awk '/app:tick  *[0-9]/ { print $1 }' <<<"$out")" "$(awk '/total/ { print $1 }' <<<"$out")"
-expect 0 probe-stat --json -i 0.4 -n 3 -p "$p" --agg 'max(arg0)' app:tick
-want "JSON reports of a session of its own" '[49,49,49]' "$(jq -s -c '[.[].aggregates[0].entries[0].values[0].max]' <<<"$out")"
+: >"$T/out"
+env --default-signal=INT probe-stat --json -i 0.1 -p "$p" --agg 'max(arg0)' app:tick >"$T/out" 2>"$T/err" &
+stat=$!
+maxima() { jq '.aggregates[0].entries[0].values[0].max' "$T/out"; }
+wait_for 20 eval '[ "$(maxima | grep -cx 49)" -ge 3 ]'
+kill -INT $stat
+wait $stat || fail "JSON reports of a session of its own: status $?: $(cat "$T/err")"
+want "JSON reports of a session of its own, from the first whole turn on" 49 "$(maxima | sed -n '/^49$/,$p' | sort -u)"
 want "sessions afterwards" "" "$(sessions)"
 : >"$T/out"
 : >"$T/err"

@@ -3,6 +3,7 @@
 # Runs the session of README.md and compares the output, except numbers and times.
 . tests/lib.sh
 need_root
+need jq
 
 "$B/examples/weblog" -t 3600 >"$T/log" 2>&1 &
 weblog=$!
@@ -13,6 +14,7 @@ for command in probe-enable probe-stat probe-trace probe-disable; do
 	eval "$command() { command $command -s '$S' \"\$@\"; }"
 done
 at_end "command probe-disable -q -s $S"
+is_hit() { command probe-stat --json -s "$S" | jq -e '[.probes[].hits] | min > 0'; }
 
 mask() {
 	sed -E "s#$B#build#g; s/\b$S\b/default/g; s/^[0-9:.]+ [0-9]+\/[0-9]+ (weblog .* path=).*/\1P/; s/pid [0-9]+/pid N/" |
@@ -25,7 +27,7 @@ grep '^\$ ' "$T/wanted" | sed 's/^\$ //' >"$T/commands"
 while IFS= read -r command; do
 	echo "\$ $command"
 	eval "$command" 2>"$T/stderr" || fail "\"$command\" failed: $(cat "$T/stderr")"
-	sleep 0.3
+	case $command in probe-enable*) wait_for 20 is_hit ;; esac
 done <"$T/commands" >"$T/got"
 mask <"$T/wanted" >"$T/wanted.masked"
 mask <"$T/got" >"$T/got.masked"

@@ -41,15 +41,16 @@ expect 0 probe-enable -q -s $S -p $a --budget off k:two
 want "no budget" null "$(stat -v | jq .budget)"
 wait_for 20 no_watcher
 tell a "start 1"
-read -r hits alone share < <(cost)
-[ "$hits" -gt 100 ] || fail "too few hits in the measurement without load: $hits"
+# On a busy machine the thread may not run in the 0.2 s.
+measured() { read -r hits alone share < <(cost) && [ "$hits" -gt 100 ]; }
+wait_for 20 measured
 loops=()
 for ((i = 0; i < 2 * $(nproc); i++)); do
 	while :; do :; done &
 	loops+=($!)
 done
 sleep 0.3
-for try in 1 2 3; do
+for try in 1 2 3 4 5 6; do
 	ticks=$(cpu_ticks) time=$EPOCHREALTIME
 	read -r hits loaded share < <(cost)
 	used=$(($(cpu_ticks) - ticks)) time=$((${EPOCHREALTIME/./} - ${time/./}))
