@@ -10,7 +10,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 start a
 expect 0 probe-enable -q --record -s $S -p $a k:one 'func:getpid%return'
 expect 0 probe-enable -q -s $S -f "$T/hits" k:two
-expect 0 probe-enable -q -s $S --for $((slow > 1 ? 3600 : 60))s -p $a k:three
+expect 0 probe-enable -q -s $S --for 1h -p $a k:three
 tell a "run 1 10"
 state() { probe-stat --json -s $S | jq -c '[.probes[] | [.probe, .pid, .sites, .hits, .entries, .state]]'; }
 limited() { (ulimit -n $n && exec "$@") >"$T/out" 2>"$T/err"; }
