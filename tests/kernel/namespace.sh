@@ -64,7 +64,8 @@ expect 0 probe-disable -s "$S"
 mkfifo "$T/in2" "$T/out2"
 unshare -pf "$T/pids" "$T/log2" <"$T/in2" >"$T/out2" &
 exec {in2}>"$T/in2" {reply2}<"$T/out2"
-wait_for 20 eval 'below=$(pgrep -P $! -f "$T/pids") && [ "$below" ]'
+wait_for 20 eval 'below=$(pgrep -P $! -x pids)'
+runs "$below" "$T/pids"
 expect 0 probe-enable -s "$S" -p "$below" p:hit
 echo "2 3 0" >&$in2
 read -r -t $patience <&$reply2
