@@ -54,7 +54,8 @@ rm "$T/bin/service"
 is_deleted() { tail -n 1 "$T/follow" | grep -q "^waiting .*No such file"; }
 wait_for 30 is_deleted
 sleep 1
-cp "$T/version.1" "$T/bin/service" # put back
+cp "$T/version.1" "$T/bin/service.new"
+mv "$T/bin/service.new" "$T/bin/service" # put back, at once as a package manager does
 is_armed 1
 run 400
 diff -u <(logged) <(counted) || fail "the counts of versions differ from the service's log"

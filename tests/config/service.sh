@@ -18,7 +18,7 @@ cp "$T/version.1" "$T/bin/service"
 # in_service N: runs the service in its control group.
 in_service() { (echo "$BASHPID" >"$slice/$S.service/cgroup.procs" && echo "$1" | exec "$T/bin/service" >/dev/null); }
 # restart: makes the group anew, as systemd does.
-restart() { { [ ! -d "$slice/$S.service" ] || rmdir "$slice/$S.service"; } && mkdir "$slice/$S.service"; }
+restart() { [ ! -d "$slice/$S.service" ] || wait_for 10 rmdir "$slice/$S.service"; mkdir "$slice/$S.service"; } # a process may be just ending
 # armed_times N: succeeds if the report has N lines of arming.
 armed_times() { [ "$(grep -c '^armed' "$T/follow")" = "$1" ]; }
 hits() { probe-stat --json -s "$S" | jq '[.probes[].hits] | add'; }
