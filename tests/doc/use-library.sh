@@ -123,15 +123,24 @@ stop_shop() {
 	wait $shop || fail "the program ended with $?"
 }
 
+give_up_shop() {
+	exec {in}>&-
+	kill $shop
+	wait $shop 2>/dev/null
+}
+
 # count_shop COUNT-PROGRAM BACKEND [PREFIX...]
 count_shop() {
-	local program=$1 backend=$2
+	local program=$1 backend=$2 seconds wanted=$'500 shop:open\n1000 shop:sale'
 	shift 2
-	SITES=$(sites 'shop:*') start_shop "$@" "${preload[@]}"
-	echo >&"$in"
-	expect 0 "$@" ./$program $shop 'shop:*' 3
-	wait_for 60 grep -qx done shop.log
-	want "$program, $backend" "$(printf '500 shop:open\n1000 shop:sale')" "$out"
+	for seconds in 3 20 60; do # within three seconds a busy machine may not do it all
+		SITES=$(sites 'shop:*') start_shop "$@" "${preload[@]}"
+		echo >&"$in"
+		expect 0 "$@" ./$program $shop 'shop:*' $seconds
+		[ "$out" != "$wanted" ] || break
+		give_up_shop
+	done
+	want "$program, $backend" "$wanted" "$out"
 	stop_shop
 }
 # trace_shop TRACE-PROGRAM BACKEND [PREFIX...]
@@ -192,7 +201,7 @@ exec {in}>&-
 
 # The lines of README.md's program, but for its pattern, count what the program hits.
 awk '/<!-- library -->/ { on = 1; next } on && /^```/ { if (n++) exit; next } on && n' "$OLDPWD/README.md" |
-	sed 's/weblog:\*/shop:sale/; s/sleep(1)/sleep(3)/' >readme.txt
+	sed 's/weblog:\*/shop:sale/' >readme.txt
 [ -s readme.txt ] || fail "README.md has no program"
 {
 	printf '#include <inttypes.h>\n#include <probepoint.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n'
@@ -200,9 +209,14 @@ awk '/<!-- library -->/ { on = 1; next } on && /^```/ { if (n++) exit; next } on
 	cat readme.txt
 	echo '}'
 } >readme.c
-"$CC" -std=gnu17 $strict -o readme readme.c $shared || fail "the program in README.md does not build"
-SITES=$(sites shop:sale) start_shop "${as[@]}" env LD_PRELOAD="$P/lib/libprobepoint-agent.so"
-echo >&"$in"
-"${as[@]}" ./readme $shop >count.out 2>&1
+for seconds in 3 20 60; do
+	sed -i "s/sleep([0-9]*)/sleep($seconds)/" readme.c
+	"$CC" -std=gnu17 $strict -o readme readme.c $shared || fail "the program in README.md does not build"
+	SITES=$(sites shop:sale) start_shop "${as[@]}" env LD_PRELOAD="$P/lib/libprobepoint-agent.so"
+	echo >&"$in"
+	"${as[@]}" ./readme $shop >count.out 2>&1
+	[ "$(cat count.out)" != "1000 shop:sale" ] || break
+	give_up_shop
+done
 want "README.md's program" "1000 shop:sale" "$(cat count.out)"
 stop_shop
