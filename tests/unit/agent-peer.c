@@ -586,7 +586,7 @@ START_TEST(hostile)
 	close(atomic_exchange(&shm_fd, -1));
 	munmap(shm, SHM_SIZE);
 	shm = NULL;
-	for (int i = 0; i < 100 && descriptors() > before; i++)
+	for (int i = 0; i < 6000 && descriptors() > before; i++)
 		usleep(10000);
 	ck_assert_int_le(descriptors(), before);
 	fprintf(stderr, "%d regions opened, %llu records\n", opened, records);
