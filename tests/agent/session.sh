@@ -35,7 +35,8 @@ gone $S
 want "bytes of the site after disarming" "$bytes" "$(site_bytes $a)"
 
 expect 0 probe-enable -q -b agent -s $S -p $a --string arg2 --if 'arg0 % 4 == 1 && arg1 != 7' k:one
-env --default-signal=INT probe-trace -s $S --json >"$T/traced" 2>"$T/said" &
+# On a busy machine a thread may stop for 0.1 s, which is the default delay, while it writes a record.
+env --default-signal=INT probe-trace -s $S --json --delay=1s >"$T/traced" 2>"$T/said" &
 tracer=$!
 until [ "$(count $S k:one recorded)" -gt 0 ]; do tell a "run 1 8"; done
 before=$(sums $S k:one)

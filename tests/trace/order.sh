@@ -27,7 +27,7 @@ expect 0 probe-enable -q -s "$S" -b kernel -p "$traps" order:hit
 expect 0 probe-enable -q -s "$S" -b agent -p "$jumps" order:hit
 
 n=$((1000 / slow))
-tracing "$T/json" --json -s "$S"
+tracing "$T/json" --json --delay=1s -s "$S" # on a busy machine a thread may stop for 0.1 s while it writes a record
 for round in 1 2 3; do
 	echo $n >&"$traps_in"
 	echo $n >&"$jumps_in"
