@@ -54,7 +54,8 @@ measured() {
 }
 
 for backend in $backends; do
-	expect 0 probe-trace -q --json -b "$backend" 'real:*' -- "$T/real" 40 3000
+	# The program's lines would be in the middle of those of probe-trace.
+	REAL_QUIET=1 expect 0 probe-trace -q --json -b "$backend" 'real:*' -- "$T/real" 40 3000
 	grep '^{"time"' <<<"$out" >"$T/$backend.records"
 	reported "$backend" whole 40 3000
 	[ "$(find "$T/$backend-whole" -name 'stream_*' ! -name '*.idx' | wc -l)" -ge 2 ] || fail "$backend: no thread has a stream"
