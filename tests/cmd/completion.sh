@@ -89,7 +89,7 @@ cp "$B/examples/weblog" "$T/\$(touch owned)"
 cp "$B/examples/kv" "$T/dir/kv"
 # A pid is completed if no other one begins with its digits.
 pid=
-until [ "$pid" ] && ! compgen -G "/proc/$pid[0-9]*" >/dev/null; do
+until [ "$pid" ] && ! compgen -G "/proc/${pid}[0-9]*" >/dev/null; do
 	[ -z "$pid" ] || kill $pid
 	"$T/weblog" -t 3600 >/dev/null 2>&1 & pid=$!
 done
