@@ -37,8 +37,8 @@ static int returns_open_starts(struct kernel_returns *r, struct arm_point *const
 	for (size_t i = 0; i < npoints && r->starts < 0; i++) {
 		if (points[i]->program->role == SITE_HIT || points[i]->program->match != MATCH_KEY)
 			continue;
-		r->starts = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_starts", sizeof(struct kernel_start),
-		                              sizeof(struct kernel_frame), room, BPF_F_NO_PREALLOC);
+		r->starts = kernel_hash_create("pp_starts", sizeof(struct kernel_start), sizeof(struct kernel_frame),
+		                               room);
 		if (r->starts < 0)
 			return r->starts;
 	}
