@@ -110,6 +110,8 @@ void kernel_stopped(const struct attachment *attachment, uint32_t point, double 
 
 /* ---- maps.c ---- */
 
+/* Closes the descriptor if it is not negative, and sets it to -1. */
+void kernel_fd_close(int *fd);
 /* Create a map. Return its descriptor, or a negative errno with an error message. */
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags);

@@ -99,7 +99,7 @@ void *kernel_map_memory(int fd, size_t size)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static void map_fd_close(int *fd)
+void kernel_fd_close(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
@@ -204,10 +204,10 @@ void kernel_maps_close(struct kernel_session *k)
 	if (k->config)
 		munmap(k->config, sizeof(*k->config));
 	k->config = NULL;
-	map_fd_close(&k->config_fd);
-	map_fd_close(&k->ring_fd);
-	map_fd_close(&k->handover_fd);
-	map_fd_close(&k->scratch_fd);
+	kernel_fd_close(&k->config_fd);
+	kernel_fd_close(&k->ring_fd);
+	kernel_fd_close(&k->handover_fd);
+	kernel_fd_close(&k->scratch_fd);
 }
 
 /* ---- maps of an attachment ---- */
