@@ -125,11 +125,10 @@ static int session_add(const char *name, void *arg)
 		pp_session_close(session);
 	}
 	if (err && err != -ENOENT)
-		ui_error(
-			r->config->options,
-			"cannot read session '%s'; what %s has armed in it, if anything, stays as it is until the next "
-			"time: %s",
-			name, r->config->real_path, pp_error());
+		ui_error(r->config->options,
+		         "session '%s': cannot be read: %s; probes of %s in it stay armed until the next probe-enable "
+		         "--config",
+		         name, pp_error(), r->config->real_path);
 	return 0;
 }
 

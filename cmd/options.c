@@ -463,7 +463,8 @@ static const struct argp_option filter[] = {
 	  1 },
 	{ "rate", KEY_RATE, "N/s", 0, "record and aggregate at most N hits of each probe per second", 1 },
 	{ "maxactive", KEY_MAXACTIVE, "N", 0,
-	  "track at most N calls of func:SYMBOL%return in flight per process (default 256) and per thread (default 100)",
+	  "track at most N calls of func:SYMBOL%return in flight per process (default 256) and per thread (default 100, at "
+	  "most 800)",
 	  1 },
 	{ "uretprobe", KEY_URETPROBE, 0, 0,
 	  "see the returns of func:SYMBOL%return by uretprobes, in processes that have no unwinder", 1 },

@@ -97,15 +97,6 @@ size_t manifest_key_size(const struct manifest *d)
 	return size;
 }
 
-bool manifest_has_stacks(const struct manifest *d)
-{
-	for (uint32_t i = 0; i < d->naggregates; i++)
-		for (uint32_t k = 0; k < manifest_aggregates(d)[i].nparts; k++)
-			if (manifest_aggregates(d)[i].parts[k].kind == PP_STACK)
-				return true;
-	return false;
-}
-
 static bool part_kind_is_valid(uint32_t kind)
 {
 	return kind < PP_MISSING || kind == PP_STACK;

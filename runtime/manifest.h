@@ -227,7 +227,14 @@ int manifest_set_label(struct manifest_builder *builder, const char *label);
 /* Returns the size of the longest key in the attachment's cells, 0 if it has no aggregates. */
 size_t manifest_key_size(const struct manifest *d);
 /* Returns whether one of the aggregates has a stack in its key. */
-bool manifest_has_stacks(const struct manifest *d);
+static inline bool manifest_has_stacks(const struct manifest *d)
+{
+	for (uint32_t i = 0; i < d->naggregates; i++)
+		for (uint32_t k = 0; k < manifest_aggregates(d)[i].nparts; k++)
+			if (manifest_aggregates(d)[i].parts[k].kind == PP_STACK)
+				return true;
+	return false;
+}
 /* Returns the size of a key's parts, in bytes. */
 size_t manifest_parts_size(const struct manifest_aggregate *aggregate);
 

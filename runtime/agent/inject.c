@@ -55,6 +55,14 @@ static int inject_fail_choose(const struct inject *t, int err)
 	if (err == -ETIMEDOUT)
 		return error_set(EBUSY, "pid %d: thread %d is in an uninterruptible sleep; try again", t->pid,
 		                 t->thread.tid);
+	if (err == -EAGAIN)
+		return error_set(EBUSY, "pid %d: a thread is in an uninterruptible sleep; try again", t->pid);
+	if (err == -EBUSY)
+		return error_set(
+			EBUSY,
+			"pid %d: the threads wait for a CPU, so it is not known which system calls they are about "
+			"to make; try again",
+			t->pid);
 	if (err == -EINPROGRESS)
 		return error_set(
 			EBUSY,
@@ -66,14 +74,15 @@ static int inject_fail_choose(const struct inject *t, int err)
 }
 
 /*
- * Tries all threads once. Returns 1 if one was stopped that can be used, -ENOENT if the process has ended, otherwise 0
- * or the last error of tracee_hold().
+ * Tries all threads once. Returns 1 if one was stopped that can be used, -ENOENT if the process has ended, -EPERM or
+ * -ETIMEDOUT of tracee_hold(), or else -EINPROGRESS if it was the error of a thread, 0 if a thread was stopped and is
+ * busy, -EAGAIN if a thread is in an uninterruptible sleep, or -EBUSY.
  */
 static int inject_try_all(struct inject *t)
 {
+	int err = 0, got = -EBUSY;
 	char path[32];
 	bool found;
-	int err = 0;
 	DIR *d;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", t->pid);
@@ -92,23 +101,29 @@ static int inject_try_all(struct inject *t)
 			return 1;
 		}
 		tracee_release(&t->thread);
-		if (err == -EPERM || err == -ETIMEDOUT)
+		if (err == -EPERM || err == -ETIMEDOUT) {
+			got = err;
 			break;
+		}
+		if (err == -EINPROGRESS || (got == -EBUSY && (!err || err == -EAGAIN)))
+			got = err;
 	}
 	closedir(d);
-	return err;
+	return got;
 }
 
 /* Stops a thread that can be used. */
 static int inject_choose(struct inject *t)
 {
 	uint64_t until = clock_ns() + CHOOSE_NS;
-	int got;
+	int got, seen = -EBUSY; /* seen: the last result that says what a thread does */
 
 	do {
 		got = inject_try_all(t);
 		if (got == 1)
 			return 0;
+		if (got != -EBUSY)
+			seen = got;
 		if (got == -ENOENT)
 			return inject_fail_ended(t);
 		if (got == -EPERM || got == -ETIMEDOUT)
@@ -117,7 +132,7 @@ static int inject_choose(struct inject *t)
 		if (process_read_maps(t->process))
 			return inject_fail_ended(t);
 	} while (clock_ns() < until);
-	return inject_fail_choose(t, got);
+	return inject_fail_choose(t, seen);
 }
 
 /* ---- the call ---- */

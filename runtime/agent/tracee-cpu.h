@@ -21,8 +21,11 @@ struct tracee_status {
 };
 struct tracee_status tracee_read_status(const struct tracee *t);
 
-/* Returns whether a stop would make the system call that the thread is in return early, see tracee.c. */
-bool tracee_is_cut_short(const struct tracee *t);
+/*
+ * Says what a stop would do to the system call that the thread is in. Returns 0 if it does not return early, -EINPROGRESS
+ * if it does, see tracee.c, or -EBUSY if this is not known, because the thread waits for a CPU.
+ */
+int tracee_check_sleep(const struct tracee *t);
 
 /* ---- tracee-CPU.c ---- */
 

@@ -125,22 +125,27 @@ static bool tracee_read_cpu_time(const struct tracee *t, unsigned long long *ns)
 	return known;
 }
 
-bool tracee_is_cut_short(const struct tracee *t)
+static int sleep_error(enum tracee_sleep sleep)
+{
+	return sleep == SLEEP_CUT_SHORT ? -EINPROGRESS : 0;
+}
+
+int tracee_check_sleep(const struct tracee *t)
 {
 	unsigned long long from, now;
 
 	if (!tracee_read_cpu_time(t, &from))
-		return tracee_read_sleep(t) == SLEEP_CUT_SHORT;
+		return sleep_error(tracee_read_sleep(t));
 	for (unsigned i = 0; i < RUN_CHECKS; i++) {
 		enum tracee_sleep sleep = tracee_read_sleep(t);
 
 		if (sleep != SLEEP_NONE)
-			return sleep == SLEEP_CUT_SHORT;
+			return sleep_error(sleep);
 		if (!tracee_read_cpu_time(t, &now) || now - from >= RUN_NS)
-			return false;
+			return 0;
 		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 	}
-	return true;
+	return -EBUSY;
 }
 
 #endif

@@ -98,8 +98,9 @@ int tracee_hold(struct tracee *t, pid_t pid, pid_t tid)
 	state = tracee_read_status(t).state;
 	if (state == 'D')
 		return -EAGAIN;
-	if (state != 'T' && tracee_is_cut_short(t))
-		return -EINPROGRESS;
+	err = state == 'T' ? 0 : tracee_check_sleep(t);
+	if (err)
+		return err;
 	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD))
 		return -errno;
 	t->held = true;

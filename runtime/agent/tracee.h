@@ -64,8 +64,9 @@ int tracee_run(int (*fn)(void *arg), void *arg);
  * Stops the thread. After 0 and after errors other than those listed, the caller calls tracee_release().
  *
  * Returns -EPERM if it may not be traced, -ESRCH if it does not exist, -EAGAIN if it is in an uninterruptible sleep,
- * -EINPROGRESS if it is in a system call that would return early, such as a blocked write(2), or -ETIMEDOUT if it went
- * into an uninterruptible sleep; it then stops after that, unless tracee_run() has returned.
+ * -EINPROGRESS if it is in a system call that would return early, such as a blocked write(2), -EBUSY if it waits for a CPU
+ * and so may be about to enter such a call, or -ETIMEDOUT if it went into an uninterruptible sleep; it then stops after
+ * that, unless tracee_run() has returned.
  */
 int tracee_hold(struct tracee *t, pid_t pid, pid_t tid);
 

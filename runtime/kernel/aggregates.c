@@ -12,8 +12,6 @@
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
 
-#define PREALLOCATED_MAX (16u << 20) /* bytes of cells that are allocated when the points are armed */
-#define CELL_OVERHEAD 64             /* bytes that the kernel needs for an element of a hash map, about */
 #define BATCH 1024
 
 static uint32_t misfits_of(const struct manifest *manifest)
@@ -32,12 +30,10 @@ static void points_set_groups(struct kernel_attachment *s, const struct manifest
 int kernel_aggregates_create(struct kernel_attachment *s, const struct manifest *manifest, unsigned cells)
 {
 	uint32_t key = (uint32_t)manifest_key_size(manifest);
-	bool preallocate = (uint64_t)cells * (key + sizeof(struct agg_cell) + CELL_OVERHEAD) <= PREALLOCATED_MAX;
 
 	if (!manifest->ngroups)
 		return 0;
-	s->cells_fd = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_cells", key, sizeof(struct agg_cell), cells,
-	                                preallocate ? 0 : BPF_F_NO_PREALLOC);
+	s->cells_fd = kernel_hash_create("pp_cells", key, sizeof(struct agg_cell), cells);
 	if (s->cells_fd < 0)
 		return s->cells_fd;
 	s->misfits_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_misfits", 4, sizeof(struct kernel_misfit),

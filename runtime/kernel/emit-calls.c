@@ -358,6 +358,10 @@ static void emit_end_key(struct emitter *e, label unmatched)
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_0, i));
 		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, SCRATCH_CALL + i));
 	}
+	/* The kernel may use the element for another key, if another begin has replaced this one meanwhile. */
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_0, offsetof(struct kernel_frame, sp)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, AT_FRAME));
+	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_1, BPF_REG_2, unmatched));
 	emit_map_fd(e, BPF_REG_1, e->maps->starts);
 	emit_stack_address(e, BPF_REG_2, AT_FRAME);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_delete_elem));

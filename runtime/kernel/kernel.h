@@ -110,9 +110,16 @@ void kernel_stopped(const struct attachment *attachment, uint32_t point, double 
 
 /* ---- maps.c ---- */
 
+/* Closes the descriptor if it is not negative, and sets it to -1. */
+void kernel_fd_close(int *fd);
 /* Create a map. Return its descriptor, or a negative errno with an error message. */
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags);
+/*
+ * A hash for programs. Its elements are allocated at once if they take at most 16 MiB, because the kernel can have no memory at
+ * hand at a hit.
+ */
+int kernel_hash_create(const char *name, uint32_t key, uint32_t value, uint32_t n);
 int kernel_task_storage(const char *name, uint32_t size);
 /*
  * Tries to allocate an element of task storage for the calling thread. Returns 0, or a negative errno if the kernel

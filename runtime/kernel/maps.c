@@ -12,6 +12,9 @@
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/namespace.h"
 
+#define PREALLOCATED_MAX (16u << 20) /* bytes of a hash */
+#define ELEMENT_OVERHEAD 64          /* bytes that the kernel needs for an element of a hash, about */
+
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags)
 {
@@ -26,6 +29,13 @@ int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, ui
 		return error_set(EPERM, "this user may not use BPF; run as root or with CAP_BPF and CAP_PERFMON");
 	return error_set(errno, "cannot create the BPF map '%s' of %u times %u bytes: %s", name, n, value,
 	                 strerror(errno));
+}
+
+int kernel_hash_create(const char *name, uint32_t key, uint32_t value, uint32_t n)
+{
+	bool preallocate = (uint64_t)n * (key + value + ELEMENT_OVERHEAD) <= PREALLOCATED_MAX;
+
+	return kernel_map_create(BPF_MAP_TYPE_HASH, name, key, value, n, preallocate ? 0 : BPF_F_NO_PREALLOC);
 }
 
 /* Task storage needs a BTF description of its value: an array of bytes. */
@@ -89,7 +99,7 @@ void *kernel_map_memory(int fd, size_t size)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static void map_fd_close(int *fd)
+void kernel_fd_close(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
@@ -194,10 +204,10 @@ void kernel_maps_close(struct kernel_session *k)
 	if (k->config)
 		munmap(k->config, sizeof(*k->config));
 	k->config = NULL;
-	map_fd_close(&k->config_fd);
-	map_fd_close(&k->ring_fd);
-	map_fd_close(&k->handover_fd);
-	map_fd_close(&k->scratch_fd);
+	kernel_fd_close(&k->config_fd);
+	kernel_fd_close(&k->ring_fd);
+	kernel_fd_close(&k->handover_fd);
+	kernel_fd_close(&k->scratch_fd);
 }
 
 /* ---- maps of an attachment ---- */

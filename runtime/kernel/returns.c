@@ -37,8 +37,8 @@ static int returns_open_starts(struct kernel_returns *r, struct arm_point *const
 	for (size_t i = 0; i < npoints && r->starts < 0; i++) {
 		if (points[i]->program->role == SITE_HIT || points[i]->program->match != MATCH_KEY)
 			continue;
-		r->starts = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_starts", sizeof(struct kernel_start),
-		                              sizeof(struct kernel_frame), room, BPF_F_NO_PREALLOC);
+		r->starts =
+			kernel_hash_create("pp_starts", sizeof(struct kernel_start), sizeof(struct kernel_frame), room);
 		if (r->starts < 0)
 			return r->starts;
 	}
@@ -187,19 +187,12 @@ void returns_unpin(const struct session_pins *pins, int attachment)
 	pin_unlink(pins, "calls", attachment, -1);
 }
 
-static void returns_close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 void returns_close_links(struct kernel_returns *r)
 {
-	returns_close_fd(&r->ended_link);
-	returns_close_fd(&r->executed_link);
-	returns_close_fd(&r->frames);
-	returns_close_fd(&r->starts);
+	kernel_fd_close(&r->ended_link);
+	kernel_fd_close(&r->executed_link);
+	kernel_fd_close(&r->frames);
+	kernel_fd_close(&r->starts);
 }
 
 void returns_close(struct kernel_returns *r)
@@ -208,7 +201,7 @@ void returns_close(struct kernel_returns *r)
 		munmap(r->counts, r->size);
 	r->counts = NULL;
 	returns_close_links(r);
-	returns_close_fd(&r->map);
+	kernel_fd_close(&r->map);
 }
 
 void returns_begin(const struct kernel_returns *r, struct arm_point *const *points, size_t npoints)

@@ -26,6 +26,6 @@ locker=$!
 wait_for 10 eval '! flock -n "$locked" true'
 expect 0 probe-enable --config "$T/config.yaml"
 kill $locker
-want "the error" "probe-enable: cannot read session '$S-foreign'; what $(realpath "$T/config.yaml") has armed in it, if anything, stays as it is until the next time: '$locked': another command has the lock of this session; try again" \
+want "the error" "probe-enable: session '$S-foreign': cannot be read: '$locked': another command has the lock of this session; try again; probes of $(realpath "$T/config.yaml") in it stay armed until the next probe-enable --config" \
 	"$(grep "another command" <<<"$out")"
 want_like "other entries" "*same*svc:hit*" "$out"

@@ -3,9 +3,10 @@
  * Threads with recursive calls, which log what a trace must contain: the arguments of each call, and times before and after
  * its entry and its return. Standard output has a line of JSON for each call, unless REAL_QUIET is set.
  *
- * usage: real ROUNDS PAUSE [STORM]
+ * usage: real ROUNDS PAUSE [STORM [UNTIL]]
  *
- * A thread sleeps PAUSE us after ten rounds. Before that, it does STORM rounds as fast as it can, and sleeps 2 s.
+ * A thread sleeps PAUSE us after ten rounds. Before that, it does STORM rounds as fast as it can. It continues after its
+ * rounds until the file UNTIL exists, but does not do more than ROUNDS_MAX rounds.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -19,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEPTH = 5, THREADS = 4 };
+enum { DEPTH = 5, THREADS = 4, ROUNDS_MAX = 20000 };
 enum colour { RED = -1, GREEN, BLUE = 7 };
 
 struct logged_call {
@@ -39,6 +40,7 @@ struct thread {
 
 static _Thread_local struct thread *self;
 static int rounds, pause_us, storm;
+static const char *until;
 static const char *texts[] = { "", "plain", "caf\xc3\xa9", "quote\"\\", NULL, NULL };
 static const enum colour colours[] = { RED, GREEN, BLUE };
 
@@ -94,6 +96,13 @@ __attribute__((noipa)) long work(long id, int n, const char *text, bool flag, ch
 	return call->result;
 }
 
+static bool has_round(int i)
+{
+	if (!self->number)
+		return i < 2;
+	return i < storm + rounds || (until && i < ROUNDS_MAX && access(until, F_OK));
+}
+
 static void *run(void *arg)
 {
 	size_t outer;
@@ -101,9 +110,7 @@ static void *run(void *arg)
 	self = arg;
 	self->tid = gettid();
 	snprintf(self->comm, sizeof(self->comm), self->number ? "busy thread %d" : "real", self->number);
-	for (int i = 0; i < (self->number ? storm + rounds : 2); i++) {
-		if (i && i == storm)
-			sleep(2);
+	for (int i = 0; has_round(i); i++) {
 		if (i == rounds / 2 && self->number == 2)
 			strcpy(self->comm, "renamed");
 		prctl(PR_SET_NAME, self->comm);
@@ -127,11 +134,13 @@ int main(int argc, char **argv)
 	rounds = atoi(argv[1]);
 	pause_us = atoi(argv[2]);
 	storm = argc > 3 ? atoi(argv[3]) : 0;
+	until = argc > 4 ? argv[4] : NULL;
 	memset(cut, 'x', sizeof(cut) - 1);
 	texts[5] = cut;
 	for (int i = 0; i < THREADS; i++) {
 		threads[i].number = i;
-		threads[i].calls = calloc((size_t)(rounds + storm + 2) * (2 * DEPTH + 1), sizeof(*threads[i].calls));
+		threads[i].calls = calloc((size_t)((until ? ROUNDS_MAX : 0) + rounds + storm + 2) * (2 * DEPTH + 1),
+		                          sizeof(*threads[i].calls));
 		if (!threads[i].calls || (i && pthread_create(&ids[i], NULL, run, &threads[i])))
 			return 1;
 	}

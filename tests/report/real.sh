@@ -20,7 +20,7 @@ fi
 reported() {
 	local backend=$1 dir=$T/$1-$2 rounds=$3 pause=$4 more=()
 	shift 4
-	probe-trace -b "$backend" -o "$dir" "$@" 'real:*' -- "$T/real" "$rounds" "$pause" "${storm-0}" >"$dir.log" 2>"$dir.err" ||
+	probe-trace -b "$backend" -o "$dir" "$@" 'real:*' -- "$T/real" "$rounds" "$pause" ${storm-} >"$dir.log" 2>"$dir.err" ||
 		fail "probe-trace: $(cat "$dir.err")"
 	expect 0 probe-report --json --perfetto="$dir.chrome" "$dir"
 	echo "$out" >"$dir.json"
@@ -38,6 +38,15 @@ reported() {
 	want_like "the text" "$(jq .records "$dir.json") records of [1-4] threads in 1 process,*
 $(jq .lost "$dir.json") records were lost*
 real:work__entry *$(jq '.probes[] | select(.probe == "real:work__entry") | .records' "$dir.json") *" "$out"
+}
+
+# knows_losses DIR: since the last call of this function, the report of the growing trace in DIR has 100 more certain calls, and
+# no more losses. So these calls cannot be in a time in which records were lost.
+losses=0 certain=0
+knows_losses() {
+	local lost=$losses before=$certain
+	read -r losses certain < <(probe-report --json "$1" 2>/dev/null | jq -r '"\(.lost) \([.calls[].ended] | add // 0)"')
+	[ "${losses:-0}" -gt 0 ] && [ "$losses" = "$lost" ] && [ "$certain" -ge $((before + 100)) ]
 }
 
 # measured BACKEND NAME FUNCTION OPTION...: traces calls whose returns have their duration.
@@ -71,8 +80,9 @@ for backend in $backends; do
 		jq .calls "$T/$backend-parts.json" | cmp - "$T/stepped.calls" || fail "the time of day changes durations"
 		rm -r "$T/stepped"
 	fi
-	# The program does not pause at first, and the buffers are small. Later it pauses long enough for a reader on a busy machine.
-	storm=400 reported "$backend" lossy 100 50000 --buffer 64K
+	# The program does not pause at first, and the buffers are small. It ends when the report has certain calls after that.
+	{ wait_for 120 knows_losses "$T/$backend-lossy"; touch "$T/$backend-certain"; } &
+	storm="400 $T/$backend-certain" reported "$backend" lossy 100 50000 --buffer 64K
 	[ "$(jq .lost "$T/$backend-lossy.json")" -gt 0 ] || fail "$backend: nothing is lost"
 	[ "$(jq '[.calls[].uncertain] | add' "$T/$backend-lossy.json")" -gt 0 ] || fail "$backend: all calls are certain"
 	measured "$backend" latency real:work --latency real:work__entry real:work__return

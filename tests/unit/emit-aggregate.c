@@ -471,11 +471,14 @@ static void check_round(const struct armed *a, unsigned room)
 	seen.full += all > room;
 }
 
-/* The size of the table: a large one, one that is too small, or, less often, the largest, which takes long to read. */
+/*
+ * The size of the table: a large one, one that is often too small, or, less often, the largest, which takes long to read.
+ * All programs of a round add more than five cells, so the first small table is always too small.
+ */
 static unsigned some_room(int round)
 {
 	if (round % 3 == 1)
-		return 1 + below(100);
+		return 1 + below(round == 1 ? 5 : 100);
 	return round % 30 == 2 ? AGG_CELLS_MAX : 100000;
 }
 

@@ -12,19 +12,10 @@
 static struct vector text; /* the lines so far */
 static uint64_t text_exec; /* of the process image whose lines they are */
 
-static bool manifest_has_stack(const struct manifest *d)
-{
-	for (uint32_t i = 0; i < d->naggregates; i++)
-		for (uint32_t k = 0; k < manifest_aggregates(d)[i].nparts; k++)
-			if (manifest_aggregates(d)[i].parts[k].kind == PP_STACK)
-				return true;
-	return false;
-}
-
 static bool session_has_stacks(const struct session *session)
 {
 	for (size_t i = 0; i < nattachments(session); i++)
-		if (attachments_of(session)[i]->manifest && manifest_has_stack(attachments_of(session)[i]->manifest))
+		if (attachments_of(session)[i]->manifest && manifest_has_stacks(attachments_of(session)[i]->manifest))
 			return true;
 	return false;
 }
