@@ -64,7 +64,7 @@ measured() {
 
 for backend in $backends; do
 	# The program's lines would be in the middle of those of probe-trace.
-	REAL_QUIET=1 expect 0 probe-trace -q --json -b "$backend" 'real:*' -- "$T/real" 40 3000
+	expect 0 probe-trace -q --json -b "$backend" -f "$T/real" 'real:*' -- sh -c 'exec "$0" 40 3000 >/dev/null' "$T/real"
 	grep '^{"time"' <<<"$out" >"$T/$backend.records"
 	reported "$backend" whole 40 3000
 	[ "$(find "$T/$backend-whole" -name 'stream_*' ! -name '*.idx' | wc -l)" -ge 2 ] || fail "$backend: no thread has a stream"
