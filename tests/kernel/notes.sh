@@ -37,7 +37,9 @@ for file in notes stripped; do
 		for name in immediate inside_number prefix; do
 			[ $name = prefix ] || want_like "$file: $name" "*is in the middle of an instruction*" "$(reason $name)"
 		done
-		for name in add ret pause xchg inside_nopl; do want_like "$file: $name" "*is not a nop*" "$(reason $name)"; done
+		for name in add ret pause; do want_like "$file: $name" "*is not a nop*" "$(reason $name)"; done
+		want_like "$file: xchg" "*would execute wrongly*" "$(reason xchg)"
+		want_like "$file: inside_nopl" "*cannot step over*" "$(reason inside_nopl)"
 		want_like "$file: inside_xchg" "*is in the middle of an instruction*" "$(reason inside_xchg)"
 		for name in in_padding after_return; do
 			want_like "$file: $name" "*cannot check whether an instruction begins at*may not be code" "$(reason $name | tr -d '"')"

@@ -1,45 +1,68 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# An instruction that the kernel cannot step over is refused before a process maps it, too: a program that starts later would have no
-# hits. The kernel's answer for a process that runs is the truth.
+# Instructions that Linux's uprobes do not accept are refused before a process maps the file, because a program that starts
+# later would have no hits. Those that it accepts and then executes wrongly are refused, too. All others are armed.
+#
+# 1. tests/kernel/steps.c asks the kernel about instructions of all opcodes and prefixes (PROBEPOINT_LONG=1: all of them), of
+#    64-bit and 32-bit programs, and probe-enable about a file that has the same ones. No instruction is executed.
+# 2. A program calls functions that begin with critical instructions. Its output must be the same with and without probes.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
 [ "$(uname -m)" = x86_64 ] || skip "the instructions are of x86-64"
+need python3
+seed=${PROBEPOINT_SEED:-$RANDOM$RANDOM}
+echo "PROBEPOINT_SEED=$seed"
+[ "${PROBEPOINT_LONG-}" ] && count=0 || count=8000
+multi_links || count=100 # a uprobe each, which take 100 ms
+at_end "probe-disable -q -s $S 2>/dev/null"
 
-instructions=('lock addq $1, 8(%rsp)' 'lock; orl $0, (%rsp)' 'xchg %rax, 8(%rsp)' 'mfence' 'sfence' 'lfence' 'rdtscp' 'rdtsc' 'xgetbv'
-	'syscall' 'cpuid' 'pause' 'movq %fs:0, %rax' 'movq %ds:8(%rsp), %rax' 'movq %cs:8(%rsp), %rax' '.byte 0x3e; jmp *%rax' 'movaps %xmm0, %xmm1'
-	'rep stosb' 'rep ret' 'ud1 %eax, %eax' 'addl $1, 8(%rsp)' 'cmpxchg %rcx, 8(%rsp)' 'lock cmpxchg %rcx, 8(%rsp)' 'popcnt %rax, %rcx' 'pushfq'
-	'nopw 8(%rax)' 'stmxcsr 8(%rsp)' 'outsb' 'vaddps %ymm0, %ymm1, %ymm2' 'crc32b %al, %ecx'
-	'movntq %mm0, 8(%rsp)' 'prefetcht0 8(%rsp)' 'repz cmpsb' 'bswap %rax' 'leaq 8(%rip), %rax')
-{
-	echo '#include <unistd.h>'
-	for i in "${!instructions[@]}"; do
-		echo "__asm__(\".globl it$i; .type it$i, @function; it$i: ${instructions[i]}; ret; .size it$i, . - it$i\");"
-	done
-	echo 'int main(void) { char c; write(1, "ready\n", 6); return read(0, &c, 1); }'
-} >"$T/steps.c"
-"$CC" -O1 "$T/steps.c" -o "$T/steps" 2>"$T/log" || fail "does not build: $(cat "$T/log")"
+build_once "$T/ask" "$CC" -O1 tests/kernel/steps.c || fail "tests/kernel/steps.c does not build"
+# answers BITS [MAPPER]
+answers() {
+	local bits=$1 dir=$T/$1 n patterns
+	shift
+	mkdir "$dir"
+	read -r n patterns < <(python3 tests/kernel/steps.py make "$seed" $count "$bits" "$dir")
+	"$CC" -m"$bits" -shared -nostdlib -x assembler "$dir/code.s" -o "$dir/code.so" || fail "the instructions cannot be assembled"
+	timeout 300 "$T/ask" "$dir/code" 17 "$n" "$@" >"$dir/map" || fail "the kernel cannot be asked"
+	# shellcheck disable=SC2086 # words, which match no file
+	probe-enable -q --json -s $S -b kernel -f "$dir/code.so" $patterns >"$dir/refused"
+	want "status of probe-enable, $bits bits" 3 $?
+	probe-disable -q -s $S
+	python3 tests/kernel/steps.py compare "$bits" "$dir" "$T/ask" || fail "seed $seed: probe-enable and the kernel differ"
+}
+answers 64
+if "$CC" -m32 -nostdlib -static tests/kernel/steps32.S -o "$T/map32" 2>/dev/null && "$T/map32" 3<"$T/ask" >"$T/out" && cmp -s "$T/ask" "$T/out"; then
+	answers 32 "$T/map32"
+else
+	part_skipped "$CC does not build 32-bit programs, or the kernel does not run them"
+fi
+
+build_once "$T/stepped" "$CC" -O1 tests/kernel/stepped.c || fail "tests/kernel/stepped.c does not build"
+echo | "$T/stepped" >"$T/plain" || fail "the program ends with $? without probes"
 mkfifo "$T/in"
-"$T/steps" <"$T/in" >"$T/out" &
+"$T/stepped" <"$T/in" >"$T/armed" &
 pid=$!
 exec {in}>"$T/in"
-wait_for 20 grep -q ready "$T/out"
-# answers NAME ARGUMENT...: writes each instruction and whether it is refused.
-answers() {
-	local i
-	for i in "${!instructions[@]}"; do
-		probe-enable -q -s $S -b kernel "${@:2}" "func:it$i" >"$T/log" 2>&1 && echo "armed ${instructions[i]}" || echo "refused ${instructions[i]}"
-		probe-disable -q -s $S 2>/dev/null
-	done >"$T/$1"
-}
-answers process -p $pid
-answers file -f "$T/steps"
+wait_for 20 grep -q ready "$T/armed"
+probe-enable -q --json -s $S -b kernel -p $pid 'func:f_*' >"$T/report"
+want "status of probe-enable -p" 3 $?
 echo >&$in
 wait $pid
-kill -0 $pid 2>/dev/null && fail "the program runs"
-cp "$T/steps" "$T/other" # which no process maps
-answers later -f "$T/other"
-want "in a file that no process maps, as in a process" "" "$(diff "$T/process" "$T/later")"
-want "in a file that a process maps, as in a process" "" "$(diff "$T/process" "$T/file")"
-grep -q '^refused' "$T/process" && grep -q '^armed' "$T/process" || fail "all are equal: $(cat "$T/process")"
+want "status of the armed program" 0 $?
+want "output of the armed program" "" "$(diff "$T/plain" "$T/armed")"
+probe-stat -a --json -s $S >"$T/stat"
+# Functions with instructions that this CPU does not have are not called. All others are called twice.
+called=$(sed -n 's/^\([a-z0-9_]*\): .*/"func:f_\1"/p' "$T/plain" | sort -u | jq -sc .)
+armed() { jq -r --argjson called "$called" "$1" "$2" | sort; }
+want "functions with two hits" "$(armed '.armed[].probe | select(. as $p | $called | index($p))' "$T/report")" \
+	"$(armed '.probes[] | select(.hits == 2).probe' "$T/stat")"
+# is_in ROWS NAME...
+is_in() {
+	local rows=$1 name
+	shift
+	for name; do want "f_$name is $rows" true "$(json "any(.${rows}[]; .probe == \"func:f_$name\")" "$T/report")"; done
+}
+is_in armed movdqu por popf leaq call nop4 nop8 lodsb pause_ vmovups vaddps vxorps vpaddd vshufps relative vfmadd132ss
+is_in refused xchg_r8 pushf_popf stosb vmovd store load vpor vpxor vpshufd vcmpltps vfnmadd132ss nopcs syscall_
