@@ -7,8 +7,8 @@ need jq bpftrace
 need_root
 lua_need "${levels[@]/#/probed-}"
 
-# interrupt_bpftrace: ends bpftrace. An interrupt that comes just before it waits has no effect (bpftrace 0.17), so another one is sent
-# while it waits. An interrupt while it prints its maps would end it without them.
+# interrupt_bpftrace: ends bpftrace. An interrupt that comes just before it waits has no effect (bpftrace 0.17), so another one
+# is sent while it waits. An interrupt while it prints its maps would end it without them.
 interrupt_bpftrace() {
 	kill -INT $bpftrace
 	sleep 1
