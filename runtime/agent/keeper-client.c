@@ -137,10 +137,9 @@ int agent_keeper_start(const struct agent_dir *dir)
 	return err;
 }
 
-static int is_of_ended(uint32_t number, pid_t pid, void *found)
+static int is_of_ended(const struct agent_file_id *id, void *found)
 {
-	(void)number;
-	*(bool *)found |= pid != 0;
+	*(bool *)found |= id->pid != 0;
 	return 0;
 }
 

@@ -350,8 +350,7 @@ static void reader_save_losses(struct agent_reader *r)
 		struct agent_file file;
 
 		if (!agent_file_read(dir, loss->attachment, &file)) {
-			counts_file_lose(dir, loss->pid, 0, file.manifest, COUNTS_ENDED, loss->points);
-			counts_file_lose(dir, loss->pid, 0, file.manifest, COUNTS_PAST, loss->points);
+			counts_files_lose(dir, file.manifest, loss->pid, loss->points);
 			agent_file_release(&file);
 		}
 		free(loss->points);
