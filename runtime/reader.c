@@ -68,6 +68,17 @@ struct pp_reader {
 	struct snapshot *snapshot; /* of a flight recorder; NULL: the reader takes records out of the session */
 };
 
+static int reader_open_source(struct pp_reader *reader, size_t backend)
+{
+	int err = backends[backend]->reader_open(reader->session, &reader->sources[backend]);
+
+	if (err)
+		return err;
+	if (reader->limit)
+		backends[backend]->reader_leave(reader->sources[backend]);
+	return 0;
+}
+
 /* Opens the readers of backends that have a part of the session and no reader yet. *opened: how many are open. */
 static int reader_open_sources(struct pp_reader *reader, size_t *opened)
 {
@@ -75,11 +86,8 @@ static int reader_open_sources(struct pp_reader *reader, size_t *opened)
 
 	*opened = 0;
 	for (size_t i = 0; i < nbackends && !err; i++) {
-		if (!reader->sources[i] && reader->session->states[i]) {
-			err = backends[i]->reader_open(reader->session, &reader->sources[i]);
-			if (!err && reader->limit)
-				backends[i]->reader_leave(reader->sources[i]);
-		}
+		if (!reader->sources[i] && reader->session->states[i])
+			err = reader_open_source(reader, i);
 		*opened += reader->sources[i] != NULL;
 	}
 	return err;

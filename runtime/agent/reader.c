@@ -507,7 +507,10 @@ uint64_t agent_reader_damaged(void *reader)
 	return ndamaged;
 }
 
-/* Returns false if the process's region is not mapped any more, because its counts are in a file then. */
+/*
+ * The counts of a process that has ended are in a file, and here those of its region as long as it is mapped. Returns false if there
+ * are neither.
+ */
 bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 {
 	struct agent_loaded *loaded = agent_loaded(attachment);
@@ -520,7 +523,9 @@ bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 		    !shm_lose(&target->shm, attachment->number, point))
 			continue;
 		loaded->counted = 0;
-		return true;
+		if (!target->gone)
+			return true;
+		break;
 	}
 	return session->reader && point < attachment->manifest->npoints &&
 	       reader_lose(session->reader, attachment, point, pid);

@@ -465,8 +465,6 @@ static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings
 	}
 	if (!pass->leave && ring->tail != given)
 		ring_give_back(ring, header, &part);
-	if (ring->queue.from == ring->queue.to) /* what is left has no records */
-		ring->kept.returned = ring->kept.to;
 	pass->nactive += ring->tail != began;
 	return words < 0 ? (int)words : 0;
 }
@@ -741,6 +739,8 @@ int rings_drain(struct rings *rings, struct rings_pass *pass)
 		struct ring_state *ring = &rings->states[i];
 		int err;
 
+		if (ring->queue.from == ring->queue.to) /* what is left has no records */
+			ring->kept.returned = ring->kept.to;
 		if (ring->bad || !shm_ring_is_used(rings->shm, i))
 			continue;
 		err = ring_drain_any(rings, ring, pass);
