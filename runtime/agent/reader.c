@@ -143,6 +143,7 @@ static int reader_drain(struct agent_reader *r, bool *alive, size_t *nactive)
 			pass.ended = target->gone;
 			pass.leave = r->leaves || (pass.ended && kept < KEPT_MAX);
 			err = rings_drain(target->rings, &pass);
+			target->drained = pass.ended;
 		}
 		*alive |= !target->gone;
 	}
@@ -275,10 +276,8 @@ static int reader_add_target(struct agent_session *session, struct target_proces
 /* The rings of a process are read once more after the reader knows that it is gone, and their records are delivered. */
 static bool reader_is_done(struct agent_session *session, struct target_process *target)
 {
-	if (target_is_current(session, target) && !target->drained) {
-		target->drained = true;
+	if (target->rings && target_is_current(session, target) && !target->drained)
 		return false;
-	}
 	if (target->rings && rings_are_queued(target->rings))
 		return false;
 	if (target->rings && rings_kept_bytes(target->rings) && target_is_current(session, target))
