@@ -54,7 +54,7 @@ static void row_put(struct metrics *m, const char *labels, const struct count_ro
 	for (size_t i = 0; i < NCOUNTS; i++)
 		metrics_add_uint(m, METRIC_HITS + i, labels,
 		                 *(const uint64_t *)((const char *)&row->counts + count_at[i]));
-	/* A gauge: the number can decrease, because a record that is being written counts as overwritten. */
+	/* A gauge: the number can decrease, because it is computed from two counts that are taken one after the other. */
 	if (is_flight)
 		metrics_add_uint(m, METRIC_OVERWRITTEN, labels, row->counts.overwritten);
 	metrics_add_uint(m, METRIC_SITES, labels, row->sites);

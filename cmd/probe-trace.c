@@ -8,8 +8,8 @@
  *
  * Both call trace_follow(), which opens the reader and the output, lets the child run the command, and reads:
  *
- * 1. trace_read_live() reads until the trace ends: by an interrupt, --count, the end of the traced processes or of the
- *    session, or because the reader of standard output has gone.
+ * 1. trace_read_live() reads until the trace ends: by an interrupt, --count, the end of the processes or of the session, or
+ *    because the reader of standard output has gone.
  * 2. pp_reader_stop() ends the recording. trace_read_rest() reads what was recorded before that.
  * 3. trace_account() computes how much was recorded and lost.
  */
@@ -293,17 +293,23 @@ static bool session_has_ended(const struct trace_command *t)
 	return !t->arming.npatterns && !pp_sessions(name_equals, (void *)name);
 }
 
-/* Reports sites of an existing session that were disarmed over the budget since the last call. */
-static void report_newly_stopped(struct trace_command *t)
+/*
+ * Looks at an existing session: reports sites that were disarmed over the budget since the last call. Returns true if all processes
+ * of the session have ended, so that no more records come.
+ */
+static bool session_check(struct trace_command *t)
 {
 	const char *name = pp_session_name(t->session);
 	struct pp_stat *stat;
-	size_t stopped = 0;
+	size_t stopped = 0, ended = 0, rows;
 
 	if (t->arming.npatterns || pp_session_stat(t->session, &stat))
-		return;
-	for (size_t i = 0; i < pp_stat_rows(stat); i++)
+		return false;
+	rows = pp_stat_rows(stat);
+	for (size_t i = 0; i < rows; i++) {
 		stopped += pp_stat_over_budget(stat, i);
+		ended += pp_stat_life(stat, i) != PP_LIVES;
+	}
 	pp_stat_free(stat);
 	if (stopped > t->stopped)
 		ui_info(&t->options,
@@ -311,6 +317,7 @@ static void report_newly_stopped(struct trace_command *t)
 		        "probe-stat -s %s",
 		        stopped, ui_plural(stopped), name, stopped == 1 ? "is" : "are", name);
 	t->stopped = stopped;
+	return rows && ended == rows;
 }
 
 /* Reports processes of a private session that ended uncounted. For other sessions, probe-stat reports them. */
@@ -365,11 +372,16 @@ static time_t trace_seconds(void)
 /* A flush of a trace writes packets that are not full, so it is done once per second. */
 static int trace_flush(struct trace_command *t, bool second)
 {
+	int err;
+
 	if (!t->out && second)
 		sink_put_waiting(&t->sink, t->reader, false);
 	if (!t->out)
 		return sink_flush(&t->sink, t->reader);
-	return second ? pp_trace_write(t->out, NULL) : 0;
+	err = second ? pp_trace_write(t->out, NULL) : 0;
+	if (second && !err)
+		pp_reader_done(t->reader);
+	return err;
 }
 
 /* With --otlp: writes how many records were lost so far, if more were lost since the last call. */
@@ -421,8 +433,10 @@ static int trace_idle(struct trace_command *t)
 		trace_put_lost(t);
 	if (targets_ended(&t->private.targets) || (second && session_has_ended(t)))
 		return 1;
-	if (second)
-		report_newly_stopped(t);
+	if (second && session_check(t)) {
+		ui_info(&t->options, "all processes of session '%s' have ended", pp_session_name(t->session));
+		return 1;
+	}
 	/* If standard output is closed, the next write reports the error. */
 	return !t->out && output_is_closed();
 }
@@ -462,13 +476,16 @@ static int trace_read_rest(struct trace_command *t)
 	const struct pp_event *event;
 	time_t end = trace_seconds() + REST_SECONDS;
 	const int before = interrupted > 1 ? 1 : interrupted;
+	bool drained = false;
 	int got, err;
 
 	for (int late = 0; !trace_is_complete(t);) {
-		t->hurried = interrupted > before || trace_seconds() >= end;
-		if (t->hurried)
+		if (interrupted > before || trace_seconds() >= end) {
+			t->hurried = !drained;
 			break;
+		}
 		got = pp_reader_next(t->reader, 0, &event);
+		drained = !got;
 		if (got == -EBADMSG || got == -EINTR)
 			continue;
 		if (got < 0)
@@ -557,14 +574,17 @@ static void report_account(const struct trace_command *t)
 /* ---- tracing ---- */
 
 /*
- * Lets the reader sort the records that are printed. Not with --count in an existing session, because the records that the
- * reader holds back would be missing for the session's next reader.
+ * Lets the reader leave records in the session until they are written, and sort those that are printed. Not with --count in an
+ * existing session, because the records that the reader holds back would be missing for the session's next reader.
  */
-static int order_records(struct trace_command *t)
+static int reader_prepare(struct trace_command *t)
 {
 	double delay = t->delay < 0 ? DELAY_DEFAULT : t->delay;
 
-	if (t->directory || (t->limit && !t->arming.npatterns) || !delay)
+	pp_reader_keep(t->reader);
+	if (t->limit && !t->arming.npatterns)
+		return pp_reader_limit(t->reader, t->limit);
+	if (t->directory || !delay)
 		return 0;
 	return pp_reader_order(t->reader, (int)(1000 * delay));
 }
@@ -603,7 +623,7 @@ static enum status trace_begin(struct trace_command *t)
 	if (status)
 		return status;
 	look_init(t);
-	if (pp_reader_open(t->session, &t->reader) || order_records(t) || (t->directory && create_trace(t))) {
+	if (pp_reader_open(t->session, &t->reader) || reader_prepare(t) || (t->directory && create_trace(t))) {
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;
 	}
@@ -623,7 +643,7 @@ static enum status trace_record(struct trace_command *t)
 	if (!t->arming.npatterns)
 		trace_counts_read(t->session, &t->before);
 	ui_verbose(&t->options, "recording");
-	report_newly_stopped(t);
+	session_check(t);
 	err = trace_read(t);
 	/* ui_finish() reports errors of standard output. */
 	if (err && !ui_flush()) {
@@ -638,7 +658,7 @@ static enum status trace_record(struct trace_command *t)
 		pp_trace_lost(t->out, t->options.lost);
 		t->removed = pp_trace_removed(t->out);
 	}
-	report_newly_stopped(t);
+	session_check(t);
 	report_uncounted(t);
 	return status;
 }
@@ -658,6 +678,8 @@ static enum status trace_follow(struct trace_command *t)
 		trace_about_write(
 			&t->options, t->directory, t->session, t->armed,
 			&(struct trace_totals){ t->options.recorded, t->options.lost, t->damaged, t->removed });
+	if (t->reader)
+		pp_reader_done(t->reader);
 	pp_reader_free(t->reader);
 	sink_free(&t->sink);
 	if (began)

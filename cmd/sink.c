@@ -79,6 +79,7 @@ int sink_flush(struct sink *sink, struct pp_reader *reader)
 	sink->written += lines;
 	for (size_t i = lines; i < sink->nmarks; i++)
 		pp_reader_lose(reader, &sink->marks[i]);
+	pp_reader_done(reader);
 	sink->nmarks = 0;
 	rewind(sink->memory);
 	return sink->error;

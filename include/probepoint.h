@@ -696,6 +696,21 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
  */
 int pp_reader_order(struct pp_reader *reader, int delay_ms);
 /*
+ * Makes pp_reader_next() return at most `count` records. All others stay in the session for its next reader. In a session of the
+ * agent, a thread's buffer has room again when pp_reader_done() was called. Call it before pp_reader_next(), and not with
+ * pp_reader_order(): -EINVAL.
+ */
+int pp_reader_limit(struct pp_reader *reader, uint64_t count);
+/*
+ * Leaves records of agents in the session until they are delivered, if their process has ended or pp_reader_limit() was called.
+ * If this process is killed before, the next reader gets them, some of them perhaps a second time. Records are delivered if
+ * pp_reader_next() has returned them before a call of pp_reader_done(), as the caller has written them or passed them to
+ * pp_reader_lose(). Call pp_reader_done() often: more than 32 MiB are not left in the session. Without pp_reader_keep(),
+ * records are delivered when pp_reader_next() is called again, or the reader is freed.
+ */
+void pp_reader_keep(struct pp_reader *reader);
+void pp_reader_done(struct pp_reader *reader);
+/*
  * Returns a descriptor for poll(2), select(2) and epoll(7), or a negative errno. It is readable when pp_reader_next()
  * may return a record, and stays so until pp_reader_next() has returned 0. It belongs to the reader. Call
  * pp_reader_next() with timeout 0 until it returns 0, then wait.

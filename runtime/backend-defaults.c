@@ -190,6 +190,19 @@ void backend_drops_nothing(void *reader)
 	(void)reader;
 }
 
+void backend_has_taken(void *reader, uint64_t until)
+{
+	(void)reader;
+	(void)until;
+}
+
+bool backend_keeps_nothing(void *reader, const struct record_thread *thread)
+{
+	(void)reader;
+	(void)thread;
+	return false;
+}
+
 uint64_t backend_damages_nothing(void *reader)
 {
 	(void)reader;

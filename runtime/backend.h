@@ -202,6 +202,12 @@ struct backend {
 	void (*reader_stop)(void *reader);
 	/* Counts as lost the records that the reader took out of the session and did not return. */
 	void (*reader_drop)(void *reader);
+	/* Before reader_next(): records that are not returned stay in the session. */
+	void (*reader_leave)(void *reader);
+	/* The records that were returned and are from before `until` (ns) are delivered, and need not stay in the session. */
+	void (*reader_done)(void *reader, uint64_t until);
+	/* Returns whether a record that was returned, and not delivered, is still in the session for the next reader. */
+	bool (*reader_keeps)(void *reader, const struct record_thread *thread);
 	/* Returns how many damaged records were skipped since the reader was opened. */
 	uint64_t (*reader_damaged)(void *reader);
 	/* Moves a record of the point from recorded to lost. Returns false if the process's counts no longer exist. */
@@ -267,6 +273,8 @@ void backend_records_with_reader(struct pp_session *session);
 int backend_reads_nothing(void *reader, const struct record_thread **thread, const struct record **record,
                           size_t *size);
 void backend_drops_nothing(void *reader);
+void backend_has_taken(void *reader, uint64_t until);
+bool backend_keeps_nothing(void *reader, const struct record_thread *thread);
 uint64_t backend_damages_nothing(void *reader);
 bool backend_loses_nothing(const struct attachment *attachment, uint32_t point, pid_t pid);
 size_t backend_has_no_flight(const struct attachment *attachment);

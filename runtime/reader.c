@@ -41,6 +41,7 @@
 #define PASS_NS 1000000u     /* passes are made this often while records are given out ... */
 #define HELD_MAX (64u << 20) /* ... unless so many bytes are held back: then the earliest record is given out */
 #define PASS_RECORDS 20000   /* of one backend in one pass */
+#define UNDONE_MAX 4096      /* records that are returned until they count as delivered */
 
 struct pp_reader {
 	struct pp_session *session;
@@ -53,8 +54,12 @@ struct pp_reader {
 	uint64_t active;             /* when a poll last found records */
 	unsigned found;              /* records since the last poll that found none, at most BUSY_RECORDS */
 	bool stopped;
-	bool ordered;                   /* pp_reader_order() was called; for the rest: */
-	uint64_t delay, passed;         /* ns */
+	uint64_t limit;         /* pp_reader_limit(); 0: none */
+	uint64_t returned;      /* records */
+	bool keeps;             /* pp_reader_keep() was called */
+	unsigned undone;        /* records that were returned since the backends were told that all are delivered */
+	bool ordered;           /* pp_reader_order() was called; for the rest: */
+	uint64_t delay, passed; /* ns */
 	uint64_t reached[BACKENDS_MAX]; /* ns */
 	struct reorder held;
 	struct held_record *given; /* what the event refers to */
@@ -62,6 +67,17 @@ struct pp_reader {
 	struct pp_event event;
 	struct snapshot *snapshot; /* of a flight recorder; NULL: the reader takes records out of the session */
 };
+
+static int reader_open_source(struct pp_reader *reader, size_t backend)
+{
+	int err = backends[backend]->reader_open(reader->session, &reader->sources[backend]);
+
+	if (err)
+		return err;
+	if (reader->limit)
+		backends[backend]->reader_leave(reader->sources[backend]);
+	return 0;
+}
 
 /* Opens the readers of backends that have a part of the session and no reader yet. *opened: how many are open. */
 static int reader_open_sources(struct pp_reader *reader, size_t *opened)
@@ -71,7 +87,7 @@ static int reader_open_sources(struct pp_reader *reader, size_t *opened)
 	*opened = 0;
 	for (size_t i = 0; i < nbackends && !err; i++) {
 		if (!reader->sources[i] && reader->session->states[i])
-			err = backends[i]->reader_open(reader->session, &reader->sources[i]);
+			err = reader_open_source(reader, i);
 		*opened += reader->sources[i] != NULL;
 	}
 	return err;
@@ -138,10 +154,44 @@ int pp_reader_open_snapshot(struct pp_session *session, struct pp_reader **reade
 	return 0;
 }
 
+/* All records that were returned are delivered. */
+static void reader_done(struct pp_reader *r)
+{
+	uint64_t until = r->held.n ? reorder_time(&r->held) : UINT64_MAX;
+
+	r->undone = 0;
+	for (size_t i = 0; i < nbackends; i++)
+		if (r->sources[i])
+			backends[i]->reader_done(r->sources[i], until);
+}
+
+int pp_reader_limit(struct pp_reader *reader, uint64_t count)
+{
+	if (!count || reader->ordered)
+		return error_set(EINVAL, "a limit of records must be above 0, and their order that of the threads");
+	reader->limit = count;
+	for (size_t i = 0; i < nbackends; i++)
+		if (reader->sources[i])
+			backends[i]->reader_leave(reader->sources[i]);
+	return 0;
+}
+
+void pp_reader_keep(struct pp_reader *reader)
+{
+	reader->keeps = true;
+}
+
+void pp_reader_done(struct pp_reader *reader)
+{
+	reader_done(reader);
+}
+
 void pp_reader_free(struct pp_reader *reader)
 {
 	if (!reader)
 		return;
+	if (!reader->keeps)
+		reader_done(reader);
 	reader->session->nsnapshots -= reader->snapshot != NULL;
 	snapshot_free(reader->snapshot);
 	for (size_t i = 0; i < nbackends; i++)
@@ -217,6 +267,8 @@ int pp_reader_order(struct pp_reader *reader, int delay_ms)
 {
 	if (delay_ms < 0 || delay_ms > 60000)
 		return error_set(EINVAL, "invalid delay of %d ms", delay_ms);
+	if (reader->limit)
+		return error_set(EINVAL, "a reader with a limit returns records in the order of the threads");
 	reader->ordered = true;
 	reader->delay = delay_ms * 1000000ull;
 	return 0;
@@ -356,8 +408,17 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 	const struct record_thread *thread;
 	const struct record *record;
 	size_t size;
-	int n = reader_take(reader, timeout_ms, &backend, &thread, &record, &size);
+	int n;
 
+	if (!reader->keeps && reader->undone >= UNDONE_MAX)
+		reader_done(reader);
+	if (reader->limit && reader->returned >= reader->limit)
+		return 0;
+	n = reader_take(reader, timeout_ms, &backend, &thread, &record, &size);
+	if (!n && !reader->keeps && reader->undone)
+		reader_done(reader);
+	reader->undone += n > 0;
+	reader->returned += n > 0;
 	if (!n) {
 		wall_sample(&reader->wall);
 		reader_rearm(reader);
@@ -402,10 +463,12 @@ void pp_reader_drop(struct pp_reader *reader)
 		struct held_record *held = reorder_take(&reader->held);
 		const struct record *record = (const struct record *)held->record;
 
-		session_lose(reader->session,
-		             &(struct pp_mark){ .attachment = attachment_id_of(held->backend, held->thread.attachment),
-		                                .pid = (pid_t)held->thread.pid,
-		                                .point = record->point });
+		if (!held->backend->reader_keeps(reader->sources[backend_index(held->backend)], &held->thread))
+			session_lose(reader->session,
+			             &(struct pp_mark){
+					     .attachment = attachment_id_of(held->backend, held->thread.attachment),
+					     .pid = (pid_t)held->thread.pid,
+					     .point = record->point });
 		free(held);
 	}
 }

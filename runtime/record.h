@@ -58,7 +58,9 @@ static inline void record_set_words(struct record *record, uint32_t words)
 
 struct record_thread {
 	uint32_t attachment;
-	uint32_t pid, tid, reserved;
+	uint32_t pid, tid;
+	uint32_t
+		kept; /* the reader's: not 0 if the record was in the session when the reader returned it. Writers: 0 */
 	char comm[16];
 };
 

@@ -119,7 +119,7 @@ int snapshot_next(struct snapshot *s, const struct backend **backend, const stru
 struct snapshot_counts {
 	const struct pp_session *session;
 	const struct backend *backend; /* whose records are being counted */
-	uint64_t **in_memory;          /* for each attachment of the session: for each point */
+	uint64_t **overwritten;        /* for each attachment of the session: for each point */
 	size_t n;                      /* attachments */
 };
 
@@ -128,8 +128,8 @@ void snapshot_counts_free(struct snapshot_counts *counts)
 	if (!counts)
 		return;
 	for (size_t i = 0; i < counts->n; i++)
-		free(counts->in_memory[i]);
-	free(counts->in_memory);
+		free(counts->overwritten[i]);
+	free(counts->overwritten);
 	free(counts);
 }
 
@@ -142,9 +142,29 @@ static int snapshot_count_one(const struct record_thread *thread, const struct r
 		const struct attachment *attachment = counts->session->attachments[i];
 
 		if (attachment->number == thread->attachment && attachment->backend == counts->backend &&
-		    record->point < attachment->manifest->npoints)
-			counts->in_memory[i][record->point]++;
+		    record->point < attachment->manifest->npoints && counts->overwritten[i][record->point])
+			counts->overwritten[i][record->point]--;
 	}
+	return 0;
+}
+
+/*
+ * Makes room for the counts of an attachment, and sets them to the recorded hits. They are read before the memory, so that records
+ * that are written meanwhile do not count as overwritten.
+ */
+static int snapshot_count_recorded(struct snapshot_counts *counts, const struct attachment *attachment)
+{
+	uint64_t *recorded = calloc(attachment->manifest->npoints + (size_t)1, sizeof(*recorded));
+
+	if (!recorded)
+		return -ENOMEM;
+	for (uint32_t p = 0; p < attachment->manifest->npoints; p++) {
+		struct pp_counts now = { 0 };
+
+		attachment->backend->counts(attachment, p, &now);
+		recorded[p] = now.recorded;
+	}
+	counts->overwritten[counts->n++] = recorded;
 	return 0;
 }
 
@@ -160,12 +180,9 @@ struct snapshot_counts *snapshot_count(struct pp_session *session)
 	if (!counts)
 		return NULL;
 	counts->session = session;
-	counts->in_memory = calloc(session->nattachments, sizeof(*counts->in_memory));
-	for (size_t i = 0; counts->in_memory && i < session->nattachments && !err; i++) {
-		counts->in_memory[i] = calloc(session->attachments[i]->manifest->npoints + 1, sizeof(uint64_t));
-		err = counts->in_memory[i] ? 0 : -ENOMEM;
-		counts->n += !err;
-	}
+	counts->overwritten = calloc(session->nattachments, sizeof(*counts->overwritten));
+	for (size_t i = 0; counts->overwritten && i < session->nattachments && !err; i++)
+		err = snapshot_count_recorded(counts, session->attachments[i]);
 	for (size_t i = 0; i < nbackends && counts->n && !err; i++) {
 		counts->backend = backends[i];
 		if (session->states[i])
@@ -177,12 +194,11 @@ struct snapshot_counts *snapshot_count(struct pp_session *session)
 	return NULL;
 }
 
-uint64_t snapshot_overwritten(const struct snapshot_counts *counts, const struct attachment *attachment, uint32_t point,
-                              uint64_t recorded)
+uint64_t snapshot_overwritten(const struct snapshot_counts *counts, const struct attachment *attachment, uint32_t point)
 {
 	for (size_t i = 0; counts && i < counts->n; i++)
-		if (counts->session->attachments[i] == attachment && recorded > counts->in_memory[i][point])
-			return recorded - counts->in_memory[i][point];
+		if (counts->session->attachments[i] == attachment)
+			return counts->overwritten[i][point];
 	return 0;
 }
 

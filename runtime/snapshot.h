@@ -26,13 +26,16 @@ int snapshot_next(struct snapshot *snapshot, const struct backend **backend, con
 struct snapshot_counts;
 
 /*
- * Counts the records in memory of each point of the session. Returns NULL if the session is not a flight recorder, or
+ * Counts the recorded hits of each point of the session, and then the records in memory. Returns NULL if the session is not a flight recorder, or
  * without memory. The caller frees it before the session's attachments change.
  */
 struct snapshot_counts *snapshot_count(struct pp_session *session);
 void snapshot_counts_free(struct snapshot_counts *counts);
-/* Returns how many of `recorded` records of the point are not in memory; 0 if counts is NULL. */
-uint64_t snapshot_overwritten(const struct snapshot_counts *counts, const struct attachment *attachment, uint32_t point,
-                              uint64_t recorded);
+/*
+ * Returns how many of the point's records were not in memory any more; 0 if counts is NULL. A hit that is recorded meanwhile does not
+ * count. While the memory is not full yet, each record that was written meanwhile hides one that was overwritten.
+ */
+uint64_t snapshot_overwritten(const struct snapshot_counts *counts, const struct attachment *attachment,
+                              uint32_t point);
 
 #endif

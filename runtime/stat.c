@@ -294,7 +294,7 @@ static int source_add_row(struct stat_source *source, uint32_t point)
 	if (!armed)
 		attachment->backend->stopped(attachment, point, &row->share, &row->limit);
 	attachment->backend->counts(attachment, point, &row->counts);
-	row->counts.overwritten = snapshot_overwritten(source->in_memory, attachment, point, row->counts.recorded);
+	row->counts.overwritten = snapshot_overwritten(source->in_memory, attachment, point);
 	return 0;
 }
 

@@ -268,7 +268,8 @@ int agent_file_read(const struct agent_dir *dir, uint32_t number, struct agent_f
 	char path[64 + sizeof(dir->path)];
 	void *bytes = NULL;
 	size_t size;
-	int err = agent_dir_read(dir, "segment", number, 0, AGENT_ATTACHMENT_SIZE_MAX, &bytes, &size);
+	int err = agent_dir_read(dir, "segment", (struct agent_file_id){ number, 0, 0 }, AGENT_ATTACHMENT_SIZE_MAX,
+	                         &bytes, &size);
 
 	*file = (struct agent_file){ 0 };
 	if (err)
@@ -284,7 +285,8 @@ int agent_file_read(const struct agent_dir *dir, uint32_t number, struct agent_f
 
 int agent_file_write(const struct agent_dir *dir, const struct agent_file *file)
 {
-	return agent_dir_write(dir, "segment", file->attachment->number, 0, file->attachment, file->attachment->size);
+	return agent_dir_write(dir, "segment", (struct agent_file_id){ file->attachment->number, 0, 0 },
+	                       file->attachment, file->attachment->size);
 }
 
 void agent_file_release(struct agent_file *file)

@@ -178,12 +178,12 @@ struct counts_unlink {
 	uint32_t number;
 };
 
-static int counts_unlink_one(uint32_t number, pid_t pid, void *arg)
+static int counts_unlink_one(const struct agent_file_id *id, void *arg)
 {
 	const struct counts_unlink *f = arg;
 
-	if (number == f->number)
-		agent_dir_unlink(f->dir, f->name, number, pid);
+	if (id->number == f->number)
+		agent_dir_unlink(f->dir, f->name, *id);
 	return 0;
 }
 
@@ -207,7 +207,7 @@ static int agent_disarm(struct pp_session *session, struct attachment *attachmen
 		if (all || take[i])
 			loaded->file.on[i] = 0;
 	if (all)
-		agent_dir_unlink(&s->dir, "segment", attachment->number, 0);
+		agent_dir_unlink(&s->dir, "segment", (struct agent_file_id){ attachment->number, 0, 0 });
 	else
 		err = agent_file_write(&s->dir, &loaded->file);
 	if (!err)
@@ -303,12 +303,12 @@ struct layout_search {
 	pid_t pid; /* 0: not found */
 };
 
-static int layout_note(uint32_t number, pid_t pid, void *arg)
+static int layout_note(const struct agent_file_id *id, void *arg)
 {
 	struct layout_search *search = arg;
 
-	if (number == search->number)
-		search->pid = pid;
+	if (id->number == search->number)
+		search->pid = id->pid;
 	return search->pid != 0;
 }
 
@@ -320,13 +320,14 @@ static int agent_layout_load(const struct attachment *attachment, pid_t pid, uin
 	char wanted[48];
 	size_t size;
 	void *bytes;
-	int err = agent_dir_read(dir, "layout", search.number, pid, 2 * LAYOUT_SIZE_MAX, &bytes, &size);
+	int err = agent_dir_read(dir, "layout", (struct agent_file_id){ search.number, pid, 0 }, 2 * LAYOUT_SIZE_MAX,
+	                         &bytes, &size);
 
 	*text = NULL;
 	if (err == -ENOENT) {
 		agent_dir_each_file(dir, "layout", layout_note, &search);
-		err = search.pid ? agent_dir_read(dir, "layout", search.number, search.pid, 2 * LAYOUT_SIZE_MAX, &bytes,
-		                                  &size)
+		err = search.pid ? agent_dir_read(dir, "layout", (struct agent_file_id){ search.number, search.pid, 0 },
+		                                  2 * LAYOUT_SIZE_MAX, &bytes, &size)
 		                 : -ENOENT;
 	}
 	if (err)
@@ -351,7 +352,8 @@ static void agent_layout_store(const struct attachment *attachment, pid_t pid, u
 
 	if (n < 0)
 		return;
-	agent_dir_write(&agent_loaded(attachment)->session->dir, "layout", layout_number(exec), pid, whole, (size_t)n);
+	agent_dir_write(&agent_loaded(attachment)->session->dir, "layout",
+	                (struct agent_file_id){ layout_number(exec), pid, 0 }, whole, (size_t)n);
 	free(whole);
 }
 
@@ -419,6 +421,9 @@ const struct backend backend_agent = {
 	.reader_close = agent_reader_close,
 	.reader_stop = agent_reader_stop,
 	.reader_drop = agent_reader_drop,
+	.reader_leave = agent_reader_leave,
+	.reader_done = agent_reader_done,
+	.reader_keeps = agent_reader_keeps,
 	.reader_damaged = agent_reader_damaged,
 	.lose = agent_lose,
 	.flight = agent_flight,

@@ -4,7 +4,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <probepoint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -23,6 +26,7 @@
 #define REPLY_MS 3000              /* time limit of a reply: an agent that hangs must not delay the others for long */
 #define SEND_MS 200                /* time limit of sending a request whose reply is not read */
 #define RESCAN_MS 10000            /* time limit of AGENT_RESCAN, because arming many sites takes longer */
+#define DEAD_SECONDS 2             /* a socket is not removed before it has this age */
 #define CONNECTION_NS 20000000000u /* time limit of all requests of one connection */
 
 /* ---- connections ---- */
@@ -44,14 +48,21 @@ static void socket_set_timeout(int fd, unsigned ms)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
-static int socket_connect(int fd, const struct agent_dir *dir, pid_t pid)
+static struct sockaddr_un socket_address(const struct agent_dir *dir, pid_t pid)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct ucred owner = { 0 };
-	socklen_t size = sizeof(owner);
 
 	/* The path of the directory may be too long for an address. */
 	snprintf(to.sun_path, sizeof(to.sun_path), "/proc/self/fd/%d/%d", dir->agents, pid);
+	return to;
+}
+
+static int socket_connect(int fd, const struct agent_dir *dir, pid_t pid)
+{
+	struct sockaddr_un to = socket_address(dir, pid);
+	struct ucred owner = { 0 };
+	socklen_t size = sizeof(owner);
+
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)))
 		return errno == ENOENT || errno == ECONNREFUSED ? -ENOENT : fail_reply(pid, errno);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size))
@@ -225,6 +236,41 @@ static uint64_t socket_key(const struct stat *st)
 	       (uint64_t)st->st_ctim.tv_nsec;
 }
 
+/*
+ * Returns whether no process of this pid exists and none listens at the socket: the pid may be one of another pid namespace. A
+ * new socket may have a process that does not listen yet.
+ */
+static bool socket_is_dead(const struct agent_dir *dir, pid_t pid, const struct stat *st)
+{
+	struct sockaddr_un to = socket_address(dir, pid);
+	struct timespec now;
+	bool dead;
+	int fd;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (now.tv_sec - st->st_mtim.tv_sec < DEAD_SECONDS || !kill(pid, 0) || errno != ESRCH)
+		return false;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	dead = connect(fd, (struct sockaddr *)&to, sizeof(to)) && errno == ECONNREFUSED;
+	close(fd);
+	return dead;
+}
+
+/* Removes the socket of a process that ended without removing it. Returns false if it is not one. */
+static bool socket_remove_dead(const struct agent_dir *dir, const char *name, pid_t pid, const struct stat *st)
+{
+	struct stat now;
+
+	if (!socket_is_dead(dir, pid, st))
+		return false;
+	/* Another process may have the pid by now. */
+	if (!fstatat(dir->agents, name, &now, AT_SYMLINK_NOFOLLOW) && socket_key(&now) == socket_key(st))
+		unlinkat(dir->agents, name, 0);
+	return true;
+}
+
 int agent_each_socket(const struct agent_dir *dir, int (*fn)(pid_t pid, uint64_t key, void *arg), void *arg)
 {
 	int fd = dir->agents < 0 ? -1 : openat(dir->agents, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
@@ -244,7 +290,7 @@ int agent_each_socket(const struct agent_dir *dir, int (*fn)(pid_t pid, uint64_t
 			continue;
 		pid = strtoul(entry->d_name, &end, 10);
 		if (*end || pid > INT_MAX || fstatat(dir->agents, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
-		    !S_ISSOCK(st.st_mode))
+		    !S_ISSOCK(st.st_mode) || socket_remove_dead(dir, entry->d_name, (pid_t)pid, &st))
 			continue;
 		err = fn((pid_t)pid, socket_key(&st), arg);
 	}

@@ -53,8 +53,9 @@ int agent_ask(struct agent_peer *peer, const struct agent_query *query, struct a
 const char *agent_reason_text(uint32_t reason, const uint8_t found[10]);
 
 /*
- * Calls fn for each process that has an agent's socket, in the order of the directory. Two sockets that had
- * the same name one after the other have different keys. Stops when fn does not return 0, and returns that.
+ * Calls fn for each process that has an agent's socket, in the order of the directory. Removes sockets of processes that
+ * have ended. Two sockets that had the same name one after the other have different keys. Stops when fn does not return 0,
+ * and returns that.
  */
 int agent_each_socket(const struct agent_dir *dir, int (*fn)(pid_t pid, uint64_t key, void *arg), void *arg);
 

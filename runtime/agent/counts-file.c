@@ -51,8 +51,14 @@ static bool counts_are_valid(const struct agent_counts *c, size_t size, const st
 	       (d->ngroups || !c->ncells) && size == counts_size(c->npoints) + agent_cells_size(cells, c->ncells);
 }
 
+struct agent_file_id counts_file_id(const struct manifest *manifest, const char *name, pid_t pid, uint64_t start_time,
+                                    uint64_t region)
+{
+	return (struct agent_file_id){ manifest->attachment, pid, strcmp(name, COUNTS_ENDED) ? start_time : region };
+}
+
 struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *name, const struct manifest *manifest,
-                                      pid_t pid)
+                                      struct agent_file_id id)
 {
 	struct agent_cells cells;
 	void *bytes = NULL;
@@ -62,8 +68,8 @@ struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *n
 	if (agent_cells_init(&cells, manifest))
 		return NULL;
 	max = counts_size(manifest->npoints) + agent_cells_size(&cells, manifest->ngroups ? CELLS_MAX : 0);
-	if (!agent_dir_read(dir, name, manifest->attachment, pid, max, &bytes, &size))
-		valid = counts_are_valid(bytes, size, &cells, pid);
+	if (!agent_dir_read(dir, name, id, max, &bytes, &size))
+		valid = counts_are_valid(bytes, size, &cells, id.pid);
 	agent_cells_release(&cells);
 	if (valid)
 		return bytes;
@@ -74,18 +80,26 @@ struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *n
 /* What is to be written. */
 struct counts_made {
 	struct agent_counts header;
+	uint64_t region;
 	struct agent_count *counts;
 	struct agent_cells cells;
 };
 
+static struct agent_file_id made_id(const struct counts_made *made, const char *name)
+{
+	return counts_file_id(made->cells.manifest, name, (pid_t)made->header.pid, made->header.start_time,
+	                      made->region);
+}
+
 /* Adds what the file has for the same process. Returns false if the file need not be written. */
-static bool counts_merge(struct counts_made *made, const struct agent_dir *dir, pid_t pid, const char *name)
+static bool counts_merge(struct counts_made *made, const struct agent_dir *dir, const char *name)
 {
 	const struct manifest *d = made->cells.manifest;
 	bool past = !strcmp(name, COUNTS_PAST), write = true;
-	struct agent_counts *before = counts_file_read(dir, past ? COUNTS_PAST : COUNTS_ENDED, d, pid);
+	const char *other = past ? COUNTS_PAST : COUNTS_ENDED;
+	struct agent_counts *before = counts_file_read(dir, other, d, made_id(made, other));
 
-	if (before && before->start_time == made->header.start_time) {
+	if (before) {
 		write = past;
 		if (past) {
 			counts_add(made->counts, counts_of(before), d->npoints);
@@ -111,8 +125,8 @@ static void counts_write(struct counts_made *made, const struct agent_dir *dir, 
 	if (npoints)
 		memcpy(counts_of(file), made->counts, npoints * sizeof(*made->counts));
 	agent_cells_store(&made->cells, counts_of(file) + npoints);
-	if (!agent_dir_write(dir, name, file->attachment, (pid_t)file->pid, file, size) && !strcmp(name, COUNTS_PAST))
-		agent_dir_unlink(dir, COUNTS_LAST, file->attachment, (pid_t)file->pid);
+	if (!agent_dir_write(dir, name, made_id(made, name), file, size) && !strcmp(name, COUNTS_PAST))
+		agent_dir_unlink(dir, COUNTS_LAST, made_id(made, COUNTS_LAST));
 	free(file);
 }
 
@@ -124,29 +138,32 @@ void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm,
 		                                .attachment = manifest->attachment,
 		                                .npoints = manifest->npoints,
 		                                .pid = (uint32_t)pid,
-		                                .start_time = start_time } };
+		                                .start_time = start_time },
+		                    .region = shm_id(shm) };
 
 	if (agent_cells_init(&made.cells, manifest))
 		return;
 	made.counts = calloc(manifest->npoints + 1, sizeof(*made.counts));
 	if (made.counts && !agent_cells_add_shm(&made.cells, shm)) {
 		shm_count(shm, manifest->attachment, made.counts, manifest->npoints);
-		if (counts_merge(&made, dir, pid, name))
+		if (counts_merge(&made, dir, name))
 			counts_write(&made, dir, name);
 	}
 	free(made.counts);
 	agent_cells_release(&made.cells);
 }
 
-void counts_file_lose(const struct agent_dir *dir, pid_t pid, uint64_t start_time, const struct manifest *manifest,
-                      const char *name, uint64_t *lost)
+/* ---- records that are lost ---- */
+
+void counts_file_lose(const struct agent_dir *dir, const struct manifest *manifest, const char *name,
+                      struct agent_file_id id, uint64_t *lost)
 {
-	struct agent_counts *file = counts_file_read(dir, name, manifest, pid);
+	struct agent_counts *file = counts_file_read(dir, name, manifest, id);
 	uint64_t moved = 0;
 
 	if (!file)
 		return;
-	for (uint32_t i = 0; i < file->npoints && (!start_time || file->start_time == start_time); i++) {
+	for (uint32_t i = 0; i < file->npoints; i++) {
 		struct agent_count *count = &counts_of(file)[i];
 		uint64_t n = lost[i] < count->recorded ? lost[i] : count->recorded;
 
@@ -156,6 +173,32 @@ void counts_file_lose(const struct agent_dir *dir, pid_t pid, uint64_t start_tim
 		moved += n;
 	}
 	if (moved)
-		agent_dir_write(dir, name, file->attachment, pid, file, file->size);
+		agent_dir_write(dir, name, id, file, file->size);
 	free(file);
+}
+
+struct counts_loss {
+	const struct agent_dir *dir;
+	const struct manifest *manifest;
+	const char *name;
+	pid_t pid;
+	uint64_t *lost;
+};
+
+static int counts_lose_one(const struct agent_file_id *id, void *arg)
+{
+	const struct counts_loss *loss = arg;
+
+	if (id->number == loss->manifest->attachment && id->pid == loss->pid)
+		counts_file_lose(loss->dir, loss->manifest, loss->name, *id, loss->lost);
+	return 0;
+}
+
+void counts_files_lose(const struct agent_dir *dir, const struct manifest *manifest, pid_t pid, uint64_t *lost)
+{
+	static const char *const names[] = { COUNTS_ENDED, COUNTS_PAST };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		agent_dir_each_file(dir, names[i], counts_lose_one,
+		                    &(struct counts_loss){ dir, manifest, names[i], pid, lost });
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The counts of a session: what the regions of its target processes hold, and the files of processes that have ended. A
- * process that has ended left counts-N-PID, if it could write it. If it was killed, last-N-PID has what a controller
- * saw last. past-N-PID has what a process counted in regions that it has left.
+ * process that has ended left counts-N-PID-REGION, if it could write it. If it was killed, last-N-PID-START has what a
+ * controller saw last. past-N-PID-START has what a process counted in regions that it has left.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "runtime/agent/counts-file.h"
@@ -19,80 +20,97 @@
 typedef int counted_fn(pid_t pid, const struct agent_count *counts, void *arg);
 typedef int counts_file_fn(const struct agent_counts *file, void *arg);
 
+/* A process whose counts were written when it ended. */
+struct ended_process {
+	pid_t pid;
+	uint64_t start_time;
+};
+
 struct counts_walk {
 	struct agent_loaded *loaded;
 	const struct manifest *manifest;
 	const char *name; /* of the files */
 	counts_file_fn *fn;
 	void *arg;
+	struct ended_process *ended; /* those whose files were walked */
+	size_t nended, ended_room;
 };
+
+/* Whether counts of the target are those of its region here, and not those of a file. */
+static bool target_is_mapped(const struct target_process *target, pid_t pid, uint64_t start_time)
+{
+	return !target->kept && !shm_is_claimed(&target->shm) && target->peer.pid == pid &&
+	       target->peer.start_time == start_time;
+}
 
 static bool session_maps(const struct agent_session *session, pid_t pid, uint64_t start_time)
 {
-	for (size_t i = 0; i < session->ntargets; i++) {
-		const struct target_process *target = session->targets[i];
-
-		if (!target->kept && !shm_is_claimed(&target->shm) && target->peer.pid == pid &&
-		    target->peer.start_time == start_time)
+	for (size_t i = 0; i < session->ntargets; i++)
+		if (target_is_mapped(session->targets[i], pid, start_time))
 			return true;
-	}
 	return false;
 }
 
-/* Whether last-N-PID counts: neither the region is mapped, nor has the process written counts-N-PID. */
-static bool last_file_counts(const struct counts_walk *walk, const struct agent_counts *last)
+/* Whether counts-N-PID-REGION counts: its region is not mapped. Notes its process. Returns 1, 0 or -ENOMEM. */
+static int ended_file_counts(struct counts_walk *walk, const struct agent_counts *file, uint64_t region)
 {
 	const struct agent_session *session = walk->loaded->session;
-	struct agent_counts *own;
-	bool counts;
+	int err = ALLOC_GROW(walk->ended, walk->nended + 1, walk->ended_room);
 
-	if (session_maps(session, (pid_t)last->pid, last->start_time))
-		return false;
-	own = counts_file_read(&session->dir, COUNTS_ENDED, walk->manifest, (pid_t)last->pid);
-	counts = !own || own->start_time != last->start_time;
-	free(own);
-	return counts;
+	if (err)
+		return err;
+	walk->ended[walk->nended++] = (struct ended_process){ (pid_t)file->pid, file->start_time };
+	for (size_t i = 0; i < session->ntargets; i++)
+		if (target_is_mapped(session->targets[i], (pid_t)file->pid, file->start_time) &&
+		    shm_id(&session->targets[i]->shm) == region)
+			return 0;
+	return 1;
 }
 
-static int counts_walk_file(uint32_t number, pid_t pid, void *arg)
+/* Whether last-N-PID-START counts: neither is a region of the process mapped, nor was counts-N-PID-REGION written. */
+static bool last_file_counts(const struct counts_walk *walk, const struct agent_counts *last)
 {
-	const struct counts_walk *walk = arg;
-	const struct agent_session *session = walk->loaded->session;
-	struct agent_counts *c;
-	bool counts;
-	int err = 0;
+	for (size_t i = 0; i < walk->nended; i++)
+		if (walk->ended[i].pid == (pid_t)last->pid && walk->ended[i].start_time == last->start_time)
+			return false;
+	return !session_maps(walk->loaded->session, (pid_t)last->pid, last->start_time);
+}
 
-	if (number != walk->manifest->attachment || !pid)
+static int counts_walk_file(const struct agent_file_id *id, void *arg)
+{
+	struct counts_walk *walk = arg;
+	struct agent_counts *c;
+	int counts = 1;
+
+	if (id->number != walk->manifest->attachment || !id->pid)
 		return 0;
-	c = counts_file_read(&session->dir, walk->name, walk->manifest, pid);
+	c = counts_file_read(&walk->loaded->session->dir, walk->name, walk->manifest, *id);
 	if (!c)
 		return 0;
-	if (!strcmp(walk->name, COUNTS_PAST))
-		counts = true;
-	else if (!strcmp(walk->name, COUNTS_LAST))
+	if (!strcmp(walk->name, COUNTS_LAST))
 		counts = last_file_counts(walk, c);
-	else
-		counts = !session_maps(session, pid, c->start_time);
-	if (counts)
-		err = walk->fn(c, walk->arg);
+	else if (!strcmp(walk->name, COUNTS_ENDED))
+		counts = ended_file_counts(walk, c, id->id);
+	if (counts > 0)
+		counts = walk->fn(c, walk->arg);
 	free(c);
-	return err;
+	return counts;
 }
 
 /* Calls fn with all files of the attachment that count. */
 static int counts_walk_files(struct counts_walk *walk)
 {
 	static const char *const names[] = { COUNTS_ENDED, COUNTS_LAST, COUNTS_PAST };
+	int err = 0;
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		int err;
-
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !err; i++) {
 		walk->name = names[i];
 		err = agent_dir_each_file(&walk->loaded->session->dir, names[i], counts_walk_file, walk);
-		if (err)
-			return err;
 	}
-	return 0;
+	free(walk->ended);
+	walk->ended = NULL;
+	walk->nended = walk->ended_room = 0;
+	return err;
 }
 
 struct each_counts {
@@ -198,19 +216,19 @@ struct uncounted {
 	size_t n;
 };
 
-static int uncounted_add(uint32_t number, pid_t pid, void *arg)
+static int uncounted_add(const struct agent_file_id *id, void *arg)
 {
 	struct uncounted *u = arg;
 	const struct agent_child *child;
 	void *bytes = NULL;
 	size_t size;
 
-	if (agent_dir_read(&u->session->dir, "unkept", number, pid, sizeof(*child), &bytes, &size))
+	if (agent_dir_read(&u->session->dir, "unkept", *id, sizeof(*child), &bytes, &size))
 		return 0;
 	child = bytes;
 	/* A process that has ended still counts if its region is mapped here. */
 	if (size == sizeof(*child) && child->magic == AGENT_CHILD_MAGIC &&
-	    process_start_time(pid) != child->start_time &&
+	    process_start_time(id->pid) != child->start_time &&
 	    !session_maps(u->session, (pid_t)child->pid, child->start_time))
 		u->n++;
 	free(bytes);

@@ -17,6 +17,15 @@
 #include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
 
+/*
+ * Seconds to wait for a reply: the keeper may be copying the memory of many processes. After it has not replied once, this thread
+ * waits for a fraction of a second, until it does.
+ */
+#define REPLY_SECONDS 5
+#define REPLY_USECONDS_SILENT 200000
+
+static _Thread_local bool keeper_is_silent;
+
 static struct sockaddr_un keeper_address(const struct agent_dir *dir)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -29,13 +38,15 @@ static struct sockaddr_un keeper_address(const struct agent_dir *dir)
 static int keeper_connect(const struct agent_dir *dir)
 {
 	struct sockaddr_un to = keeper_address(dir);
-	struct timeval limit = { .tv_sec = 1 };
+	struct timeval limit = { .tv_sec = REPLY_SECONDS };
 	struct ucred owner = { 0 };
 	socklen_t size = sizeof(owner);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
+	if (keeper_is_silent)
+		limit = (struct timeval){ .tv_usec = REPLY_USECONDS_SILENT };
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (!connect(fd, (struct sockaddr *)&to, sizeof(to)) &&
@@ -43,6 +54,18 @@ static int keeper_connect(const struct agent_dir *dir)
 		return fd;
 	close(fd);
 	return -ENOENT;
+}
+
+/* Notes whether the keeper has replied to a request: n is the result of recv(2). */
+static void keeper_note_reply(ssize_t n)
+{
+	bool is_silent = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+
+	if (is_silent && !keeper_is_silent)
+		notice_add(
+			"the background process that holds the counts and records of processes that have ended does not reply, so "
+			"some may be missing");
+	keeper_is_silent = is_silent;
 }
 
 static bool keeper_is_running(const struct agent_dir *dir)
@@ -137,10 +160,9 @@ int agent_keeper_start(const struct agent_dir *dir)
 	return err;
 }
 
-static int is_of_ended(uint32_t number, pid_t pid, void *found)
+static int is_of_ended(const struct agent_file_id *id, void *found)
 {
-	(void)number;
-	*(bool *)found |= pid != 0;
+	*(bool *)found |= id->pid != 0;
 	return 0;
 }
 
@@ -167,7 +189,8 @@ void agent_keeper_settle(const struct agent_dir *dir)
 	if (fd < 0)
 		return;
 	/* Without a reply the counts are read as they are. */
-	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask) && recv(fd, &byte, 1, 0) < 0) {}
+	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask))
+		keeper_note_reply(recv(fd, &byte, 1, 0));
 	close(fd);
 }
 
@@ -184,7 +207,7 @@ static int keeper_ask_region(const struct agent_dir *dir, const char *session, s
 	ask->version = AGENT_VERSION;
 	snprintf(ask->session, sizeof(ask->session), "%s", session);
 	if (send(conn, ask, sizeof(*ask), MSG_NOSIGNAL) == sizeof(*ask))
-		n = keeper_receive_fd(conn, kept, sizeof(*kept), &fd);
+		keeper_note_reply(n = keeper_receive_fd(conn, kept, sizeof(*kept), &fd));
 	close(conn);
 	if (n == sizeof(*kept) && kept->magic == AGENT_KEEP_MAGIC && fd >= 0)
 		return fd;

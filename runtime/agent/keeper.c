@@ -8,12 +8,13 @@
  * An agent keeps its connection for as long as it uses its region. When the connection ends, the keeper looks at the
  * process:
  *
- *  1. If the process has ended, the keeper writes counts-N-PID, unless the process wrote it.
- *  2. If the process does not map the region any more, it has called exec(2). The keeper adds the counts to past-N-PID.
+ *  1. If the process has ended, the keeper writes counts-N-PID-REGION, unless the process wrote it.
+ *  2. If the process does not map the region any more, it has called exec(2). The keeper adds the counts to
+ *     past-N-PID-START.
  *  3. Otherwise the process still counts. The keeper looks again until 1 or 2 holds.
  *
  * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far
- * to last-N-PID.
+ * to last-N-PID-START.
  *
  * In cases 1 and 2 the keeper goes on to hold a region that has records ("retired"). Commands that read the records get
  * its descriptor.
@@ -135,12 +136,12 @@ struct region_save {
 	const char *name;
 };
 
-static int region_save_attachment(uint32_t number, pid_t pid, void *arg)
+static int region_save_attachment(const struct agent_file_id *id, void *arg)
 {
 	const struct region_save *s = arg;
 	struct agent_file file;
 
-	if (pid || agent_file_read(s->dir, number, &file))
+	if (id->pid || agent_file_read(s->dir, id->number, &file))
 		return 0;
 	counts_file_save(s->dir, &s->region->shm, s->region->pid, s->region->start_time, file.manifest, s->name);
 	agent_file_release(&file);
@@ -158,7 +159,7 @@ static void region_save_counts(const struct kept_region *k, const char *name)
 	s.dir = &dir;
 	agent_dir_each_file(&dir, "segment", region_save_attachment, &s);
 	if (strcmp(name, COUNTS_LAST))
-		agent_dir_unlink(&dir, "unkept", 0, k->pid);
+		agent_dir_unlink(&dir, "unkept", (struct agent_file_id){ 0, k->pid, k->start_time });
 	agent_dir_close(&dir);
 }
 
@@ -246,19 +247,21 @@ static bool region_is_flight(const struct kept_region *k)
 
 /* ---- records that no reader has read ---- */
 
-static int region_lose_attachment(uint32_t number, pid_t pid, void *arg)
+static int region_lose_attachment(const struct agent_file_id *id, void *arg)
 {
 	const struct region_save *s = arg;
 	const struct kept_region *k = s->region;
 	struct agent_file file;
 	uint64_t *unread;
 
-	if (pid || agent_file_read(s->dir, number, &file))
+	if (id->pid || agent_file_read(s->dir, id->number, &file))
 		return 0;
 	unread = calloc(file.manifest->npoints + (size_t)1, sizeof(*unread));
 	if (unread) {
-		shm_count_unread(&k->shm, number, unread, file.manifest->npoints);
-		counts_file_lose(s->dir, k->pid, k->start_time, file.manifest, s->name, unread);
+		shm_count_unread(&k->shm, id->number, unread, file.manifest->npoints);
+		counts_file_lose(s->dir, file.manifest, s->name,
+		                 counts_file_id(file.manifest, s->name, k->pid, k->start_time, shm_id(&k->shm)),
+		                 unread);
 	}
 	free(unread);
 	agent_file_release(&file);

@@ -11,7 +11,7 @@
  * lost. keeper-client.c.
  */
 int agent_keeper_start(const struct agent_dir *dir);
-/* Makes the keeper write the counts of processes that have ended. Waits for at most a second. keeper-client.c. */
+/* Makes the keeper write the counts of processes that have ended. Waits for at most 5 seconds, with a notice then. keeper-client.c. */
 void agent_keeper_settle(const struct agent_dir *dir);
 /* Does the same for a command that reads records. Adds a notice if no keeper runs and processes have ended. */
 void agent_keeper_settle_records(const struct agent_dir *dir);

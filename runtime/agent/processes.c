@@ -320,7 +320,8 @@ static void target_save(struct agent_session *session, const struct target_proce
 			counts_file_save(&session->dir, &target->shm, target->peer.pid, target->peer.start_time,
 			                 s->attachments[i]->manifest, name);
 	if (pidfd_has_ended(target->pidfd))
-		agent_dir_unlink(&session->dir, "unkept", 0, target->peer.pid);
+		agent_dir_unlink(&session->dir, "unkept",
+		                 (struct agent_file_id){ 0, target->peer.pid, target->peer.start_time });
 }
 
 int agent_targets_refresh(struct agent_session *session)

@@ -5,7 +5,7 @@
  *
  *     STATE/agents/PID            SOCK_SEQPACKET socket of each agent that is awake
  *     STATE/SESSION/segment-N     struct agent_attachment, ...: what one command armed
- *     STATE/SESSION/counts-N-PID  struct agent_counts, ...: what a process counted
+ *     STATE/SESSION/counts-N-PID-REGION  struct agent_counts, ...: what a process counted; REGION: base_ns of its region
  *     STATE/SESSION/layout-N-PID  text: which code the process mapped, if the session has stacks; N: layout_number()
  *     STATE/SESSION/child-N-PID   struct agent_child: the ancestor because of which a child is armed
  *     STATE/SESSION/reader        locked by flock(2) while a controller reads the session's records
@@ -27,7 +27,7 @@
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 
-#define AGENT_VERSION 4
+#define AGENT_VERSION 5
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name, without the NUL */
 
 /* ---- attachment files --------------------------------------------------------- */
@@ -82,7 +82,7 @@ struct agent_program {
 };
 
 /*
- * child-N-PID and unkept-0-PID. The agent writes child-N-PID in a process in which attachment N is armed because an
+ * child-N-PID and unkept-0-PID-START. The agent writes child-N-PID in a process in which attachment N is armed because an
  * ancestor was named together with its children. The agent reads it after exec(2), and the agents of this process's
  * own children read it.
  */
@@ -90,7 +90,7 @@ struct agent_program {
 
 struct agent_child {
 	uint32_t magic, version;
-	uint32_t pid, ancestor; /* ancestor: a pid of the attachment's processes; 0 in unkept-0-PID */
+	uint32_t pid, ancestor; /* ancestor: a pid of the attachment's processes; 0 in unkept-0-PID-START */
 	uint64_t start_time;    /* of pid */
 };
 
@@ -205,7 +205,8 @@ struct agent_shm {
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
 	shared32 overwrite;           /* 1: new records replace the oldest ones; AGENT_FLIGHT */
-	shared32 written;   /* the controllers': 1 if one of them has claimed to write past-N-PID, see shm_claim() */
+	shared32
+		written; /* the controllers': 1 if one of them has claimed to write past-N-PID-START, see shm_claim() */
 	uint64_t flight_at; /* flight_slots times AGENT_FLIGHT_SLOT bytes, each a struct agent_flight_slot */
 	uint32_t flight_slots, nlarge;
 	shared64 flight_next; /* the number of the next slot that is taken, modulo flight_slots */

@@ -7,7 +7,9 @@
  *  2. The queues are merged by time. A thread may lose the CPU between reading the clock and writing the record, so
  *     records are held back a little longer than that usually takes. If it takes longer still, a record comes late, but
  *     never with wrong contents.
- *  3. The reader moves record_until of each region ahead while it reads, so that a reader that is killed stops the
+ *  3. Records of a process that has ended, and all records if the caller asks for it (agent_reader_leave()), stay in their rings
+ *     until they are delivered (agent_reader_done()), so that another reader finds them if this one ends before.
+ *  4. The reader moves record_until of each region ahead while it reads, so that a reader that is killed stops the
  *     recording.
  */
 #include <errno.h>
@@ -20,6 +22,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/notice.h"
 #include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
 #include "runtime/agent/record-clock.h"
@@ -33,7 +36,10 @@
 #define PASS_NS 400000ull       /* passes are made this often while records are taken ... */
 #define QUEUED_MAX (32u << 20)  /* ... unless so many bytes are queued */
 #define PAUSE_NS 1000000        /* between passes that find nothing */
-#define CLOCK_RECORDS 64        /* the clock is read once for so many records, because that takes as long as a record */
+#define KEPT_MAX \
+	(32u << 20) /* delivered records of ended processes are waited for while they have fewer bytes than this */
+#define KEPT_TARGET (128u << 10) /* a process counts as so many bytes in addition, because the keeper holds few */
+#define CLOCK_RECORDS 64 /* the clock is read once for so many records, because that takes as long as a record */
 
 /* Records that were read and then lost, of a process whose counts are in a file. */
 struct reader_loss {
@@ -55,7 +61,9 @@ struct agent_reader {
 	uint64_t ndamaged;      /* records that were skipped, except those that rings_unread() counts */
 	bool is_damaged;        /* a ring holds invalid data, and pp_reader_next() has not reported it yet */
 	bool stopped;
-	bool is_given; /* the caller has the first record of the merge; the next call removes it */
+	bool leaves;       /* agent_reader_leave() was called */
+	uint32_t nregions; /* regions that were read so far */
+	bool is_given;     /* the caller has the first record of the merge; the next call removes it */
 	struct reader_loss *losses;
 	size_t nlosses, losses_room;
 };
@@ -102,11 +110,26 @@ static int reader_refresh(struct agent_reader *r, uint64_t now)
 	return agent_targets_refresh(r->session);
 }
 
+/* Returns how much the rings of ended processes hold that was read and not delivered. */
+static uint64_t reader_kept_bytes(const struct agent_reader *r)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < r->session->ntargets; i++) {
+		const struct target_process *target = r->session->targets[i];
+		uint64_t bytes = target->gone && target->rings ? rings_kept_bytes(target->rings) : 0;
+
+		sum += bytes ? bytes + KEPT_TARGET : 0;
+	}
+	return sum;
+}
+
 /* Drains the rings of all processes. Stores whether a process is alive and how many rings had records. */
 static int reader_drain(struct agent_reader *r, bool *alive, size_t *nactive)
 {
 	struct agent_session *session = r->session;
 	struct rings_pass pass = { .clock = &r->clock, .merge = &r->merge };
+	uint64_t kept = reader_kept_bytes(r);
 	int err = 0;
 
 	*alive = false;
@@ -118,7 +141,9 @@ static int reader_drain(struct agent_reader *r, bool *alive, size_t *nactive)
 			target->gone = true;
 		else if (target->rings) {
 			pass.ended = target->gone;
+			pass.leave = r->leaves || (pass.ended && kept < KEPT_MAX);
 			err = rings_drain(target->rings, &pass);
+			target->drained = pass.ended;
 		}
 		*alive |= !target->gone;
 	}
@@ -204,14 +229,19 @@ int agent_reader_next(void *reader, const struct record_thread **thread, const s
 				return err;
 		}
 	}
-	got = reader_wait(r);
-	if (got <= 0)
-		return got;
+	for (;;) {
+		got = reader_wait(r);
+		if (got <= 0)
+			return got;
+		if (rings_return(r->merge.heap[0]))
+			break;
+		record_merge_pop(&r->merge);
+	}
 	q = record_merge_first(&r->merge);
 	r->is_given = true;
 	*thread = &q->thread;
 	*record = (const struct record *)q->record;
-	*size = q->thread.reserved;
+	*size = q->size;
 	return 1;
 }
 
@@ -234,7 +264,8 @@ static const struct rings *target_earlier_rings(const struct agent_session *sess
 static int reader_add_target(struct agent_session *session, struct target_process *target)
 {
 	struct agent_reader *r = session->reader;
-	int err = rings_new(&target->shm, target->peer.pid, target_earlier_rings(session, target), &target->rings);
+	int err = rings_new(&target->shm, target->peer.pid, target_earlier_rings(session, target), ++r->nregions,
+	                    &target->rings);
 
 	if (err)
 		return err;
@@ -242,14 +273,14 @@ static int reader_add_target(struct agent_session *session, struct target_proces
 	return 0;
 }
 
-/* The rings of a process are read once more after the reader knows that it is gone. */
+/* The rings of a process are read once more after the reader knows that it is gone, and their records are delivered. */
 static bool reader_is_done(struct agent_session *session, struct target_process *target)
 {
-	if (target_is_current(session, target) && !target->drained) {
-		target->drained = true;
+	if (target->rings && target_is_current(session, target) && !target->drained)
 		return false;
-	}
 	if (target->rings && rings_are_queued(target->rings))
+		return false;
+	if (target->rings && rings_kept_bytes(target->rings) && target_is_current(session, target))
 		return false;
 	if (target->rings)
 		rings_pass_over(target->rings);
@@ -287,6 +318,24 @@ static int reader_lock_session(const struct agent_session *session)
 	return lock;
 }
 
+/* The file has a byte while a reader reads. Adds a notice if an earlier reader was killed. */
+static void reader_mark_begin(const struct agent_reader *r)
+{
+	struct stat st;
+
+	if (!fstat(r->lock, &st) && st.st_size)
+		notice_add(
+			"an earlier reader of the session was killed: records of processes that run may be missing, others may be "
+			"shown again");
+	else if (pwrite(r->lock, "1", 1, 0) < 0) {
+	} /* then there is no notice */
+}
+
+static void reader_mark_end(const struct agent_reader *r)
+{
+	if (ftruncate(r->lock, 0)) {} /* then there is a notice too many */
+}
+
 int agent_reader_open(struct pp_session *session, void **reader)
 {
 	struct agent_session *s = agent_of(session);
@@ -302,6 +351,7 @@ int agent_reader_open(struct pp_session *session, void **reader)
 		free(r);
 		return err;
 	}
+	reader_mark_begin(r);
 	record_clock_open(&r->clock);
 	agent_keeper_settle_records(&s->dir);
 	s->refreshed = s->kept_next = 0;
@@ -310,7 +360,7 @@ int agent_reader_open(struct pp_session *session, void **reader)
 	for (size_t i = 0; i < s->ntargets && !err; i++)
 		err = reader_add_target(s, s->targets[i]);
 	if (!err)
-		err = reader_pass(r);
+		err = reader_refresh(r, clock_ns());
 	if (err)
 		agent_reader_close(r);
 	else
@@ -350,8 +400,7 @@ static void reader_save_losses(struct agent_reader *r)
 		struct agent_file file;
 
 		if (!agent_file_read(dir, loss->attachment, &file)) {
-			counts_file_lose(dir, loss->pid, 0, file.manifest, COUNTS_ENDED, loss->points);
-			counts_file_lose(dir, loss->pid, 0, file.manifest, COUNTS_PAST, loss->points);
+			counts_files_lose(dir, file.manifest, loss->pid, loss->points);
 			agent_file_release(&file);
 		}
 		free(loss->points);
@@ -373,6 +422,7 @@ void agent_reader_close(void *reader)
 	reader_save_losses(r);
 	session->reader = NULL;
 	session->observer = NULL;
+	reader_mark_end(r);
 	close(r->lock);
 	record_merge_release(&r->merge);
 	free(r);
@@ -399,11 +449,44 @@ void agent_reader_drop(void *reader)
 	for (record_merge_sort(&r->merge); r->merge.nheap; record_merge_pop(&r->merge)) {
 		const struct queued_record *q = record_merge_first(&r->merge);
 
-		session_lose(session,
-		             &(struct pp_mark){ .attachment = attachment_id_of(&backend_agent, q->thread.attachment),
-		                                .pid = (pid_t)q->thread.pid,
-		                                .point = ((const struct record *)q->record)->point });
+		if (!rings_queue_is_kept(r->merge.heap[0]))
+			session_lose(session, &(struct pp_mark){ .attachment = attachment_id_of(&backend_agent,
+			                                                                        q->thread.attachment),
+			                                         .pid = (pid_t)q->thread.pid,
+			                                         .point = ((const struct record *)q->record)->point });
 	}
+}
+
+void agent_reader_leave(void *reader)
+{
+	struct agent_reader *r = reader;
+
+	r->leaves = true;
+}
+
+void agent_reader_done(void *reader, uint64_t until)
+{
+	struct agent_reader *r = reader;
+
+	for (size_t i = 0; i < r->session->ntargets; i++) {
+		const struct target_process *target = r->session->targets[i];
+
+		if (target->rings && target_is_current(r->session, target))
+			rings_done(target->rings, until);
+	}
+}
+
+bool agent_reader_keeps(void *reader, const struct record_thread *thread)
+{
+	const struct agent_reader *r = reader;
+
+	for (size_t i = 0; i < r->session->ntargets && thread->kept; i++) {
+		const struct target_process *target = r->session->targets[i];
+
+		if (target->rings && rings_number(target->rings) == thread->kept)
+			return rings_kept_bytes(target->rings) && target_is_current(r->session, target);
+	}
+	return false;
 }
 
 uint64_t agent_reader_damaged(void *reader)
@@ -423,7 +506,10 @@ uint64_t agent_reader_damaged(void *reader)
 	return ndamaged;
 }
 
-/* Returns false if the process's region is not mapped any more, because its counts are in a file then. */
+/*
+ * The counts of a process that has ended are in a file, and here those of its region as long as it is mapped. Returns false if there
+ * are neither.
+ */
 bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 {
 	struct agent_loaded *loaded = agent_loaded(attachment);
@@ -436,7 +522,9 @@ bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 		    !shm_lose(&target->shm, attachment->number, point))
 			continue;
 		loaded->counted = 0;
-		return true;
+		if (!target->gone)
+			return true;
+		break;
 	}
 	return session->reader && point < attachment->manifest->npoints &&
 	       reader_lose(session->reader, attachment, point, pid);

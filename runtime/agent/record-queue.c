@@ -50,7 +50,7 @@ struct queued_record *record_queue_reserve(struct record_queue *queue, size_t si
 		return NULL;
 	}
 	q = (struct queued_record *)(queue->bytes + queue->to);
-	q->thread.reserved = (uint32_t)size;
+	q->size = (uint32_t)size;
 	return q;
 }
 
@@ -58,14 +58,19 @@ void record_queue_commit(struct record_queue *queue, struct record_merge *merge)
 {
 	const struct queued_record *q = (const struct queued_record *)(queue->bytes + queue->to);
 
-	queue->to += queued_size(q->thread.reserved);
-	merge->nbytes += queued_size(q->thread.reserved);
+	queue->to += queued_size(q->size);
+	merge->nbytes += queued_size(q->size);
 }
 
 void record_queue_release(struct record_queue *queue)
 {
 	free(queue->bytes);
 	*queue = (struct record_queue){ 0 };
+}
+
+bool record_queue_is_last(const struct record_queue *queue)
+{
+	return queue->from + queued_size(record_queue_first(queue)->size) == queue->to;
 }
 
 static void merge_sift_down(struct record_merge *merge, size_t i)
@@ -103,7 +108,7 @@ int record_merge_add(struct record_merge *merge, struct record_queue *queue)
 void record_merge_pop(struct record_merge *merge)
 {
 	struct record_queue *queue = merge->heap[0];
-	size_t size = queued_size(record_queue_first(queue)->thread.reserved);
+	size_t size = queued_size(record_queue_first(queue)->size);
 
 	queue->from += size;
 	merge->nbytes -= size;

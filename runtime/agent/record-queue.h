@@ -13,9 +13,10 @@
 #include "runtime/record.h"
 
 struct queued_record {
-	uint64_t time;               /* ns of CLOCK_MONOTONIC */
-	struct record_thread thread; /* `reserved` is the size of the record */
-	_Alignas(8) char record[];   /* struct record */
+	uint64_t time; /* ns of CLOCK_MONOTONIC */
+	struct record_thread thread;
+	uint32_t size;             /* of the record */
+	_Alignas(8) char record[]; /* struct record */
 };
 
 /* Zeroed: empty. */
@@ -29,6 +30,9 @@ static inline const struct queued_record *record_queue_first(const struct record
 {
 	return (const struct queued_record *)(queue->bytes + queue->from);
 }
+
+/* Returns whether the first record is the only one. */
+bool record_queue_is_last(const struct record_queue *queue);
 
 /* A heap of the queues that are not empty, by the time of their first records. Zeroed: empty. */
 struct record_merge {

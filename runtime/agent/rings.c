@@ -9,16 +9,22 @@
  *  3. If a full ring drops its oldest records, the thread clears them whenever it needs room, and the reader only
  *     copies. The copy is valid, and its records are not lost, if the reader then moves `taken` on before the thread
  *     does. The reader copies a few records at a time, because a fast thread drops records often.
+ *  4. Records stay in the ring after they were read if the process has ended, or if the caller asks for it (rings_pass.leave),
+ *     so that the next reader finds those that this one does not deliver. The ring then has a list of what was read. The space
+ *     is given back when the caller has delivered the records. Of a thread that may drop its oldest records, the reader copies
+ *     a few records, and takes each when it returns it.
  */
 #include "runtime/agent/rings.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/error.h"
 #include "runtime/backend.h"
 #include "runtime/record.h"
@@ -28,7 +34,25 @@
 #define COPY_SIZE 2048                   /* bytes to copy at a time, about */
 #define TRIES 64                         /* copies in vain before the next ring gets its turn */
 
+/* A record, or space without one, that was read and is still in the ring. */
+struct kept_entry {
+	uint64_t time; /* ns; 0: not a record */
+	uint64_t end;  /* the position after it. ENTRY_IS_ZERO: nothing is to be cleared */
+};
+#define ENTRY_IS_ZERO 1ull
+
+/* What was read and is still in the ring: entries[from..to), of which those before `returned` were returned. */
+struct kept_entries {
+	struct kept_entry *entries;
+	size_t from, returned, to, room;
+	uint64_t begin; /* position of entries[from] */
+};
+
 struct ring_state {
+	struct rings *rings;
+	struct kept_entries kept;
+	bool is_tentative;          /* the record in the queue is taken when it is returned: */
+	uint64_t copied, copied_to; /* its positions, with space before it */
 	uint32_t index;
 	uint64_t size;                /* of its records */
 	bool bad;                     /* the ring holds invalid data: it is not read any more */
@@ -45,6 +69,9 @@ struct ring_state {
 struct rings {
 	const struct mapped_shm *shm;
 	pid_t pid;
+	uint32_t number;
+	bool takes;                /* rings_take_all() was called */
+	uint64_t kept_bytes;       /* of all rings */
 	struct ring_state *states; /* one for each ring */
 	struct agent_slot *slots;  /* what the slots meant when they were last looked at; since 0: not known */
 };
@@ -76,11 +103,11 @@ static void ring_part_clear(struct ring_part *part)
 	part->size = 0;
 }
 
-/* Adds words at the tail to what is to be cleared. */
+/* Adds words at a position to what is to be cleared. */
 static void ring_part_add(struct ring_part *part, const struct rings *rings, const struct ring_state *ring,
-                          size_t words)
+                          uint64_t position, size_t words)
 {
-	unsigned char *at = shm_data(rings->shm, ring->index) + (ring->tail & (ring->size - 1));
+	unsigned char *at = shm_data(rings->shm, ring->index) + (position & (ring->size - 1));
 
 	if (part->at + part->size != at)
 		ring_part_clear(part);
@@ -225,9 +252,139 @@ static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings
 	q->thread.attachment = slot.attachment;
 	q->thread.pid = (uint32_t)rings->pid;
 	q->thread.tid = ring->tid;
+	q->thread.kept = pass->leave && !ring->is_tentative ? rings->number : 0;
 	memcpy(q->thread.comm, ring->comm, sizeof(q->thread.comm));
 	record_queue_commit(&ring->queue, pass->merge);
 	return 0;
+}
+
+/* ---- records that stay in the ring ---- */
+
+static bool ring_is_kept(const struct ring_state *ring)
+{
+	return ring->kept.from != ring->kept.to;
+}
+
+/* Adds what is at the tail. queued: it is a record that was queued. */
+static int ring_keep(struct rings *rings, struct ring_state *ring, uint64_t words, bool queued, bool is_zero)
+{
+	struct kept_entries *kept = &ring->kept;
+
+	if (!ring_is_kept(ring)) {
+		kept->from = kept->returned = kept->to = 0;
+		kept->begin = ring->tail;
+	} else if (kept->to == kept->room && kept->from > kept->room / 2) {
+		memmove(kept->entries, kept->entries + kept->from, (kept->to - kept->from) * sizeof(*kept->entries));
+		kept->returned -= kept->from;
+		kept->to -= kept->from;
+		kept->from = 0;
+	}
+	if (ALLOC_GROW(kept->entries, kept->to + 1, kept->room))
+		return -ENOMEM;
+	kept->entries[kept->to++] = (struct kept_entry){
+		.time = queued ? ring->last_ns : 0,
+		.end = (ring->tail + 8 * words) | (is_zero ? ENTRY_IS_ZERO : 0),
+	};
+	rings->kept_bytes += 8 * words;
+	return 0;
+}
+
+/* Removes the entries before number `to` from the ring. */
+static void ring_release(struct ring_state *ring, size_t to)
+{
+	struct agent_ring *header = shm_ring(ring->rings->shm, ring->index);
+	struct kept_entries *kept = &ring->kept;
+	struct ring_part part = { NULL, 0 };
+	bool overwritten = shm_is_overwritten(ring->rings->shm);
+
+	if (kept->from == to)
+		return;
+	for (; kept->from < to; kept->from++) {
+		const struct kept_entry *e = &kept->entries[kept->from];
+		uint64_t end = e->end & ~ENTRY_IS_ZERO;
+
+		if (!overwritten && !(e->end & ENTRY_IS_ZERO))
+			ring_part_add(&part, ring->rings, ring, kept->begin, (end - kept->begin) / 8);
+		ring->rings->kept_bytes -= end - kept->begin;
+		kept->begin = end;
+	}
+	if (kept->returned < kept->from)
+		kept->returned = kept->from;
+	ring_part_clear(&part);
+	if (overwritten)
+		__atomic_store_n(&header->taken, kept->begin, __ATOMIC_RELEASE);
+	else
+		__atomic_store_n(&header->limit, kept->begin + ring->size, __ATOMIC_RELEASE);
+}
+
+static struct ring_state *queue_ring(const struct record_queue *queue)
+{
+	return (struct ring_state *)((char *)queue - offsetof(struct ring_state, queue));
+}
+
+/* Takes the record that was copied from a ring whose thread may drop it. */
+static bool ring_take_tentative(struct ring_state *ring)
+{
+	struct agent_ring *header = shm_ring(ring->rings->shm, ring->index);
+	uint64_t taken = ring->copied;
+
+	return __atomic_compare_exchange_n(&header->taken, &taken, ring->copied_to, false, __ATOMIC_ACQ_REL,
+	                                   __ATOMIC_RELAXED);
+}
+
+bool rings_return(struct record_queue *queue)
+{
+	struct ring_state *ring = queue_ring(queue);
+	struct kept_entries *kept = &ring->kept;
+
+	if (ring->is_tentative)
+		return ring_take_tentative(ring);
+	while (kept->returned < kept->to && !kept->entries[kept->returned].time)
+		kept->returned++;
+	if (kept->returned < kept->to)
+		kept->returned++;
+	/* Space without a record after the last one goes with it. */
+	if (record_queue_is_last(queue))
+		kept->returned = kept->to;
+	return true;
+}
+
+void rings_done(struct rings *rings, uint64_t until)
+{
+	if (!rings->kept_bytes)
+		return;
+	for (uint32_t i = 0; i < rings->shm->nrings && rings->kept_bytes; i++) {
+		struct ring_state *ring = &rings->states[i];
+		size_t to = ring->kept.from;
+
+		while (to < ring->kept.returned && ring->kept.entries[to].time < until)
+			to++;
+		ring_release(ring, to);
+	}
+}
+
+void rings_take_all(struct rings *rings)
+{
+	for (uint32_t i = 0; i < rings->shm->nrings && rings->kept_bytes; i++)
+		ring_release(&rings->states[i], rings->states[i].kept.to);
+	rings->takes = true;
+}
+
+uint64_t rings_kept_bytes(const struct rings *rings)
+{
+	return rings->kept_bytes;
+}
+
+uint32_t rings_number(const struct rings *rings)
+{
+	return rings->number;
+}
+
+bool rings_queue_is_kept(const struct record_queue *queue)
+{
+	const struct ring_state *ring = queue_ring(queue);
+
+	return (ring->is_tentative || ring_is_kept(ring)) && !shm_has_moved(ring->rings->shm);
 }
 
 /* ---- rings that lose new records ---- */
@@ -237,7 +394,7 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
                              bool ended, struct ring_part *part)
 {
 	const unsigned char *at = ring_at(rings, ring, ring->tail);
-	uint64_t word = ring_word(rings, ring, ring->tail);
+	uint64_t word = ring_word(rings, ring, ring->tail), nread = ring->nread, ndamaged = pass->ndamaged;
 	size_t left = (head - ring->tail) / 8, words;
 
 	if (word < AGENT_WORD_SKIP) {
@@ -265,8 +422,15 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 		return 0;
 	}
 	/* Reserved space that nothing was written to is zero, and may be longer than the slack after the end. */
-	if (word)
-		ring_part_add(part, rings, ring, words);
+	if (pass->leave) {
+		bool queued = ring->nread != nread && pass->ndamaged == ndamaged;
+		int err = ring_keep(rings, ring, words, queued, !word);
+
+		if (err)
+			return err;
+	} else if (word) {
+		ring_part_add(part, rings, ring, ring->tail, words);
+	}
 	return (ssize_t)words;
 }
 
@@ -296,10 +460,10 @@ static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings
 		if (words <= 0)
 			break;
 		ring->tail += 8 * (uint64_t)words;
-		if (ring->tail - given >= GIVE_SIZE)
+		if (!pass->leave && ring->tail - given >= GIVE_SIZE)
 			given = ring_give_back(ring, header, &part);
 	}
-	if (ring->tail != given)
+	if (!pass->leave && ring->tail != given)
 		ring_give_back(ring, header, &part);
 	pass->nactive += ring->tail != began;
 	return words < 0 ? (int)words : 0;
@@ -310,17 +474,20 @@ static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings
 /* Complete records, with their times and lengths. */
 struct ring_copy {
 	_Alignas(8) unsigned char bytes[COPY_SIZE + RECORD_SIZE_MAX];
-	size_t size;
+	size_t wanted, size;
 	uint64_t begin, end; /* positions of what was copied or skipped */
 };
 
-/* Copies records from the tail up to head. Returns false if the data is invalid, or was overwritten meanwhile. */
+/*
+ * Copies records of at least copy->wanted bytes from the tail on, or all up to head. Returns false if the data is invalid, or
+ * was overwritten meanwhile.
+ */
 static bool ring_copy_records(const struct rings *rings, struct ring_state *ring, const struct rings_pass *pass,
                               struct ring_copy *copy, uint64_t head, bool ended)
 {
 	copy->size = 0;
 	copy->begin = copy->end = ring->tail;
-	while (copy->end != head && copy->size < COPY_SIZE) {
+	while (copy->end != head && copy->size < copy->wanted) {
 		const unsigned char *at = ring_at(rings, ring, copy->end);
 		uint64_t word = ring_word(rings, ring, copy->end);
 		size_t left = (head - copy->end) / 8, words;
@@ -365,7 +532,10 @@ static int ring_queue_copy(struct rings *rings, struct ring_state *ring, struct 
 
 enum copy_result { COPY_DONE, COPY_VOID, COPY_NOTHING };
 
-/* Copies records and takes them. COPY_VOID: the thread came first. COPY_NOTHING: there is nothing more to read. */
+/*
+ * Copies records and takes them, or leaves a record if it is the only one wanted. COPY_VOID: the thread came first. COPY_NOTHING:
+ * there is nothing more to read.
+ */
 static enum copy_result ring_take_copy(struct rings *rings, struct ring_state *ring, struct rings_pass *pass,
                                        struct ring_copy *copy)
 {
@@ -385,6 +555,8 @@ static enum copy_result ring_take_copy(struct rings *rings, struct ring_state *r
 	}
 	if (copy->end == taken)
 		return COPY_NOTHING;
+	if (pass->leave && copy->size)
+		return __atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) == taken ? COPY_DONE : COPY_VOID;
 	if (!__atomic_compare_exchange_n(&header->taken, &taken, copy->end, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return COPY_VOID;
 	ring->tail = copy->end;
@@ -399,7 +571,7 @@ static int ring_drain_overwritten(struct rings *rings, struct ring_state *ring, 
 	int err = 0;
 
 	while (tries < TRIES && done < ring->size && !err) {
-		struct ring_copy copy;
+		struct ring_copy copy = { .wanted = pass->leave ? 1 : COPY_SIZE };
 		enum copy_result result = ring_take_copy(rings, ring, pass, &copy);
 
 		if (result == COPY_NOTHING)
@@ -410,10 +582,34 @@ static int ring_drain_overwritten(struct rings *rings, struct ring_state *ring, 
 		}
 		done += copy.end - copy.begin;
 		active = true;
+		ring->is_tentative = pass->leave;
+		ring->copied = copy.begin;
+		ring->copied_to = copy.end;
 		err = ring_queue_copy(rings, ring, pass, &copy);
+		if (!pass->leave || !copy.size)
+			continue;
+		/* A record that does not belong to a point is not queued. */
+		if (ring->queue.from == ring->queue.to)
+			ring_take_tentative(ring);
+		break;
 	}
 	pass->nactive += active;
 	return err;
+}
+
+static int ring_drain_any(struct rings *rings, struct ring_state *ring, struct rings_pass *pass)
+{
+	if (!shm_is_overwritten(rings->shm))
+		return ring_drain(rings, ring, pass);
+	if (ring->is_tentative && ring->queue.from != ring->queue.to)
+		return 0;
+	ring->is_tentative = false;
+	if (!pass->leave || !pass->ended)
+		return ring_drain_overwritten(rings, ring, pass);
+	/* No thread drops records any more. */
+	if (!ring_is_kept(ring))
+		ring->tail = __atomic_load_n(&shm_ring(rings->shm, ring->index)->taken, __ATOMIC_ACQUIRE);
+	return ring_drain(rings, ring, pass);
 }
 
 /* ---- beginning to read ---- */
@@ -446,6 +642,29 @@ static void ring_take_over(const struct rings *rings, struct ring_state *ring, u
 	ring->tail = taken;
 }
 
+/* Clears what an earlier reader has read, from a position up to the tail, and gives the space back. */
+static void ring_pass_over(const struct rings *rings, const struct ring_state *ring, uint64_t from)
+{
+	struct ring_part part = { NULL, 0 };
+
+	while (from != ring->tail) {
+		uint64_t word = ring_word(rings, ring, from), left = (ring->tail - from) / 8, words;
+
+		if (word < AGENT_WORD_SKIP)
+			words = word ? word : 1;
+		else if (word < AGENT_WORD_TIME)
+			words = word - AGENT_WORD_SKIP;
+		else
+			words = record_words((const volatile struct record *)ring_at(rings, ring, from));
+		if (!words || words > left || words > RECORD_SIZE_MAX / 8)
+			break;
+		if (word)
+			ring_part_add(&part, rings, ring, from, words);
+		from += 8 * words;
+	}
+	ring_give_back(ring, shm_ring(rings->shm, ring->index), &part);
+}
+
 static void ring_begin(const struct rings *rings, struct ring_state *ring, const struct rings *before)
 {
 	const struct agent_ring *header = shm_ring(rings->shm, ring->index);
@@ -457,13 +676,16 @@ static void ring_begin(const struct rings *rings, struct ring_state *ring, const
 	ring->tail = read - tail <= head - tail ? read : tail;
 	if (shm_is_overwritten(rings->shm))
 		ring_take_over(rings, ring, read);
+	else if (ring->tail != tail)
+		ring_pass_over(rings, ring, tail);
 	ring->bad = (ring->tail & 7) != 0;
 	/* Nothing has been read of a ring whose tail is 0. */
 	if (ring->tail)
 		ring->joined = shm_ring_recorded(rings->shm, ring->index) - ring_waiting(rings, ring);
 }
 
-int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *before, struct rings **rings)
+int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *before, uint32_t number,
+              struct rings **rings)
 {
 	struct rings *new = calloc(1, sizeof(*new));
 
@@ -471,6 +693,7 @@ int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *befor
 		return error_nomem();
 	new->shm = shm;
 	new->pid = pid;
+	new->number = number;
 	new->states = calloc(shm->nrings + 1, sizeof(*new->states));
 	new->slots = calloc(shm->nslots + 1, sizeof(*new->slots));
 	if (!new->states || !new->slots) {
@@ -478,6 +701,7 @@ int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *befor
 		return error_nomem();
 	}
 	for (uint32_t i = 0; i < shm->nrings; i++) {
+		new->states[i].rings = new;
 		new->states[i].index = i;
 		new->states[i].size = shm_size_of_ring(shm, i);
 	}
@@ -487,12 +711,18 @@ int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *befor
 	return 0;
 }
 
+static void ring_state_release(struct ring_state *ring)
+{
+	record_queue_release(&ring->queue);
+	free(ring->kept.entries);
+}
+
 void rings_free(struct rings *rings)
 {
 	if (!rings)
 		return;
 	for (uint32_t i = 0; rings->states && i < rings->shm->nrings; i++)
-		record_queue_release(&rings->states[i].queue);
+		ring_state_release(&rings->states[i]);
 	free(rings->states);
 	free(rings->slots);
 	free(rings);
@@ -502,14 +732,18 @@ void rings_free(struct rings *rings)
 
 int rings_drain(struct rings *rings, struct rings_pass *pass)
 {
+	if (!pass->leave && rings->kept_bytes)
+		rings_take_all(rings);
+	pass->leave &= !rings->takes;
 	for (uint32_t n = shm_known_rings(rings->shm), i = 0; i < n; i++) {
 		struct ring_state *ring = &rings->states[i];
 		int err;
 
+		if (ring->queue.from == ring->queue.to) /* what is left has no records */
+			ring->kept.returned = ring->kept.to;
 		if (ring->bad || !shm_ring_is_used(rings->shm, i))
 			continue;
-		err = shm_is_overwritten(rings->shm) ? ring_drain_overwritten(rings, ring, pass)
-		                                     : ring_drain(rings, ring, pass);
+		err = ring_drain_any(rings, ring, pass);
 		if (err)
 			return err;
 		if (ring->queue.from != ring->queue.to && !ring->queue.in_merge) {

@@ -10,10 +10,11 @@ struct rings;
 
 /*
  * Begins to read the rings of a region, which outlives *rings. `before` is the reader of an earlier region of the same
- * process, whose records the process has taken along into this one; NULL: none. Returns 0 or -ENOMEM. The caller frees
- * *rings.
+ * process, whose records the process has taken along into this one; NULL: none. number: identifies the region among those
+ * of the reader, from 1 on. Returns 0 or -ENOMEM. The caller frees *rings.
  */
-int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *before, struct rings **rings);
+int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *before, uint32_t number,
+              struct rings **rings);
 void rings_free(struct rings *rings);
 
 /* One pass over all rings. */
@@ -22,6 +23,7 @@ struct rings_pass {
 	struct record_merge *merge; /* records are added here */
 	uint64_t now;               /* ns; no record is later */
 	bool ended;                 /* the process does not write any more */
+	bool leave;                 /* records stay in the rings until rings_done() */
 	/* Added to: */
 	size_t nactive;    /* rings that had records */
 	uint64_t ndamaged; /* records that were skipped as damaged */
@@ -32,6 +34,21 @@ struct rings_pass {
 int rings_drain(struct rings *rings, struct rings_pass *pass);
 /* Returns whether records of the rings are still in the merge. */
 bool rings_are_queued(const struct rings *rings);
+
+/*
+ * The reader returns the first record of the queue, which is one of a ring's. Returns false if the thread has dropped the
+ * record meanwhile; the caller then removes all records of the queue.
+ */
+bool rings_return(struct record_queue *queue);
+/* Removes the records from the rings that were returned and are from before a time. */
+void rings_done(struct rings *rings, uint64_t until);
+/* Removes all records from the rings that were read. From now on they are removed when they are read. */
+void rings_take_all(struct rings *rings);
+/* Returns how many bytes of the rings were read and not removed. */
+uint64_t rings_kept_bytes(const struct rings *rings);
+uint32_t rings_number(const struct rings *rings);
+/* Returns whether the records of the queue are still in the ring for the next reader. */
+bool rings_queue_is_kept(const struct record_queue *queue);
 /* Marks damaged rings as read, because the process has ended and no other reader can read them either. */
 void rings_pass_over(struct rings *rings);
 /* Returns how many records of damaged rings will never be read, by the rings' own counters. */

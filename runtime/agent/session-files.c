@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -343,16 +344,18 @@ int agent_dir_next_number(const struct agent_dir *dir, uint32_t *number)
 	return session_write_file(dir, "next", text, strlen(text));
 }
 
-/* ---- NAME-N and NAME-N-PID ---- */
+/* ---- NAME-N, NAME-N-PID and NAME-N-PID-ID ---- */
 
 /* Returns a buffer of the calling thread. */
-static const char *numbered_name(const char *name, uint32_t number, pid_t pid)
+static const char *numbered_name(const char *name, struct agent_file_id file)
 {
 	static _Thread_local char text[64];
-	int n = snprintf(text, sizeof(text), "%s-%u", name, number);
+	int n = snprintf(text, sizeof(text), "%s-%u", name, file.number);
 
-	if (pid)
-		snprintf(text + n, sizeof(text) - n, "-%d", pid);
+	if (file.pid)
+		n += snprintf(text + n, sizeof(text) - n, "-%d", file.pid);
+	if (file.id)
+		snprintf(text + n, sizeof(text) - n, "-%" PRIu64, file.id);
 	return text;
 }
 
@@ -369,23 +372,26 @@ static bool parse_plain_number(const char **at, uint64_t max, uint64_t *number)
 	return !errno && *number <= max;
 }
 
-/* Parses NAME-N or NAME-N-PID. */
-static bool parse_numbered_name(const char *entry, const char *name, uint64_t *number, uint64_t *pid)
+/* Parses NAME-N, NAME-N-PID or NAME-N-PID-ID. */
+static bool parse_numbered_name(const char *entry, const char *name, struct agent_file_id *file)
 {
 	size_t length = strlen(name);
 	const char *at = entry + length + 1;
+	uint64_t number, pid = 0, id = 0;
 
-	*pid = 0;
 	if (strncmp(entry, name, length) || entry[length] != '-' ||
-	    !parse_plain_number(&at, ATTACHMENT_NUMBER_MAX, number))
+	    !parse_plain_number(&at, ATTACHMENT_NUMBER_MAX, &number))
 		return false;
-	if (*at == '-' && at++ && (!parse_plain_number(&at, INT_MAX, pid) || !*pid))
+	if (*at == '-' && at++ && (!parse_plain_number(&at, INT_MAX, &pid) || !pid))
 		return false;
+	if (pid && *at == '-' && at++ && (!parse_plain_number(&at, UINT64_MAX, &id) || !id))
+		return false;
+	*file = (struct agent_file_id){ (uint32_t)number, (pid_t)pid, id };
 	return !*at;
 }
 
-int agent_dir_each_file(const struct agent_dir *dir, const char *name, int (*fn)(uint32_t number, pid_t pid, void *arg),
-                        void *arg)
+int agent_dir_each_file(const struct agent_dir *dir, const char *name,
+                        int (*fn)(const struct agent_file_id *file, void *arg), void *arg)
 {
 	char **names = dir_names(dir->session);
 	int err = 0;
@@ -393,24 +399,24 @@ int agent_dir_each_file(const struct agent_dir *dir, const char *name, int (*fn)
 	if (!names)
 		return error_set(errno, "cannot read '%s': %s", dir->path, strerror(errno));
 	for (char **entry = names; *entry && !err; entry++) {
-		uint64_t number, pid;
+		struct agent_file_id file;
 
-		if (parse_numbered_name(*entry, name, &number, &pid))
-			err = fn((uint32_t)number, (pid_t)pid, arg);
+		if (parse_numbered_name(*entry, name, &file))
+			err = fn(&file, arg);
 	}
 	dir_names_free(names);
 	return err;
 }
 
-void agent_dir_unlink(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid)
+void agent_dir_unlink(const struct agent_dir *dir, const char *name, struct agent_file_id file)
 {
-	unlinkat(dir->session, numbered_name(name, number, pid), 0);
+	unlinkat(dir->session, numbered_name(name, file), 0);
 }
 
-int agent_dir_write(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid, const void *bytes,
+int agent_dir_write(const struct agent_dir *dir, const char *name, struct agent_file_id file, const void *bytes,
                     size_t size)
 {
-	return session_write_file(dir, numbered_name(name, number, pid), bytes, size);
+	return session_write_file(dir, numbered_name(name, file), bytes, size);
 }
 
 /* Checks an open file and stores its size. path: for error messages. */
@@ -445,10 +451,10 @@ static ssize_t fd_read_all(int fd, char *to, size_t size)
 	return (ssize_t)done;
 }
 
-int agent_dir_read(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid, size_t size_max,
+int agent_dir_read(const struct agent_dir *dir, const char *name, struct agent_file_id id, size_t size_max,
                    void **bytes, size_t *size)
 {
-	const char *file = numbered_name(name, number, pid);
+	const char *file = numbered_name(name, id);
 	int fd = openat(dir->session, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), err;
 	char *to = NULL;
 	ssize_t n;

@@ -6,8 +6,8 @@
  *     next             the number of the next attachment
  *     look             a mark: files have changed, and agents have not read them yet
  *     private          locked by the owner of a private session while it lives
- *     last-N-PID       as counts-N-PID, but as a controller last saw a living process
- *     past-N-PID       as counts-N-PID, the sum of regions that the process has left
+ *     last-N-PID-START as counts-N-PID-REGION, but as a controller last saw a living process
+ *     past-N-PID-START as counts-N-PID-REGION, the sum of regions that the process has left
  */
 #ifndef RUNTIME_AGENT_SESSION_FILES_H
 #define RUNTIME_AGENT_SESSION_FILES_H
@@ -69,20 +69,27 @@ void agent_dir_tidy(const struct agent_dir *dir);
 /* Stores the number of a new attachment. */
 int agent_dir_next_number(const struct agent_dir *dir, uint32_t *number);
 
-/* ---- files NAME-N and NAME-N-PID; pid 0: NAME-N ---- */
+/* ---- files NAME-N, NAME-N-PID and NAME-N-PID-ID ---- */
+
+/* Identifies a file among those of a name. */
+struct agent_file_id {
+	uint32_t number;
+	pid_t pid;   /* 0: NAME-N */
+	uint64_t id; /* distinguishes processes that had the pid one after the other; 0: NAME-N-PID */
+};
 
 /* Calls fn for each file of that name, until it does not return 0. */
-int agent_dir_each_file(const struct agent_dir *dir, const char *name, int (*fn)(uint32_t number, pid_t pid, void *arg),
-                        void *arg);
-void agent_dir_unlink(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid);
+int agent_dir_each_file(const struct agent_dir *dir, const char *name,
+                        int (*fn)(const struct agent_file_id *file, void *arg), void *arg);
+void agent_dir_unlink(const struct agent_dir *dir, const char *name, struct agent_file_id file);
 /* Writes a file under another name and renames it. Leaves nothing after an error. */
-int agent_dir_write(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid, const void *bytes,
+int agent_dir_write(const struct agent_dir *dir, const char *name, struct agent_file_id file, const void *bytes,
                     size_t size);
 /*
  * Reads a whole file. Returns -ENOENT without a message, -EFBIG if it has more than size_max bytes, or another error.
  * The caller frees *bytes.
  */
-int agent_dir_read(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid, size_t size_max,
+int agent_dir_read(const struct agent_dir *dir, const char *name, struct agent_file_id id, size_t size_max,
                    void **bytes, size_t *size);
 
 #endif

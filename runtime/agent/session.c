@@ -65,7 +65,7 @@ static struct manifest *manifest_copy(const struct manifest *from, uint32_t numb
 }
 
 /* Adds the attachment of a file to the session. */
-static int session_load_attachment(uint32_t number, pid_t pid, void *arg)
+static int session_load_attachment(const struct agent_file_id *id, void *arg)
 {
 	struct pp_session *session = arg;
 	struct agent_session *s = agent_of(session);
@@ -74,20 +74,20 @@ static int session_load_attachment(uint32_t number, pid_t pid, void *arg)
 	struct manifest *d;
 	int err;
 
-	if (pid)
+	if (id->pid)
 		return 0;
-	err = agent_file_read(&s->dir, number, &file);
+	err = agent_file_read(&s->dir, id->number, &file);
 	if (err)
 		return err;
 	loaded = agent_loaded_new(s, file.manifest->npoints);
-	d = manifest_copy(file.manifest, number);
+	d = manifest_copy(file.manifest, id->number);
 	if (!loaded) {
 		agent_file_release(&file);
 		free(d);
 		return error_nomem();
 	}
 	loaded->file = file;
-	if (!d || !session_add_attachment(session, &backend_agent, number, d, loaded)) {
+	if (!d || !session_add_attachment(session, &backend_agent, id->number, d, loaded)) {
 		agent_loaded_free(loaded);
 		free(d);
 		return error_nomem();
@@ -154,10 +154,10 @@ void agent_session_rescan(const struct agent_session *session, const struct agen
 
 /* ---- ending ---- */
 
-static int session_unlink_attachment(uint32_t number, pid_t pid, void *arg)
+static int session_unlink_attachment(const struct agent_file_id *id, void *arg)
 {
-	if (!pid)
-		agent_dir_unlink(arg, "segment", number, 0);
+	if (!id->pid)
+		agent_dir_unlink(arg, "segment", *id);
 	return 0;
 }
 

@@ -103,6 +103,9 @@ int agent_reader_next(void *reader, const struct record_thread **thread, const s
 void agent_reader_close(void *reader);
 void agent_reader_stop(void *reader);
 void agent_reader_drop(void *reader);
+void agent_reader_leave(void *reader);
+void agent_reader_done(void *reader, uint64_t until);
+bool agent_reader_keeps(void *reader, const struct record_thread *thread);
 uint64_t agent_reader_damaged(void *reader);
 bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid);
 

@@ -142,6 +142,11 @@ uint64_t shm_file_bytes(int fd)
 	return fstat(fd, &st) ? 0 : (uint64_t)st.st_blocks * 512;
 }
 
+uint64_t shm_id(const struct mapped_shm *shm)
+{
+	return shm->base_ns + (uint64_t)shm->shift;
+}
+
 bool shm_is_same(const struct mapped_shm *a, const struct mapped_shm *b)
 {
 	return a->pid == b->pid && a->base_ticks == b->base_ticks && a->base_ns == b->base_ns;

@@ -39,6 +39,11 @@ int shm_map(struct mapped_shm *shm, int fd, pid_t pid);
 void shm_unmap(struct mapped_shm *shm);
 /* Returns how much memory a region has. */
 uint64_t shm_file_bytes(int fd);
+/*
+ * Returns the number that names the region among all that processes with its pid ever had: base_ns of its header. Start times of
+ * processes are not enough for that, because they have steps of 10 ms.
+ */
+uint64_t shm_id(const struct mapped_shm *shm);
 /* Returns whether both are the same region, or one is a copy of the other. */
 bool shm_is_same(const struct mapped_shm *a, const struct mapped_shm *b);
 
@@ -114,7 +119,7 @@ bool shm_has_moved(const struct mapped_shm *shm);
 /* Returns whether new records replace the oldest ones. */
 bool shm_is_overwritten(const struct mapped_shm *shm);
 /*
- * Claims the right to write the region's counts to past-N-PID, once per region. Returns true to the first
+ * Claims the right to write the region's counts to past-N-PID-START, once per region. Returns true to the first
  * process that calls it (the keeper or a controller), false to all others.
  */
 bool shm_claim(const struct mapped_shm *shm);

@@ -376,7 +376,7 @@ static void emit_record_head(struct emitter *e)
 	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_THREAD(tid)));
 	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 32));
 	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_THREAD(pid)));
-	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_THREAD(reserved), 0));
+	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_THREAD(kept), 0));
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
 	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, AT_THREAD(comm)));
 	emit(e, BPF_MOV64_IMM(BPF_REG_2, sizeof(((struct record_thread *)0)->comm)));

@@ -83,3 +83,26 @@ want_like "records of children that ended early" "*: 33 recorded, 0 lost in *" "
 LATE_NEVER=1 LD_PRELOAD=$T/late.so probe-trace -b agent --children -o "$T/never" app:end -- "$T/ends" <"$T/lines" >"$T/said" 2>&1 ||
 	fail "the trace failed: $(cat "$T/said")"
 want_like "message about children that were never read" "*: 2 processes ended uncounted, *: 3 recorded, 10 lost in *" "$(cat "$T/said")"
+
+# ---- sockets of processes that ended without removing them ----
+agents=$XDG_RUNTIME_DIR/probepoint/agents
+expect 0 probe-enable -q -b agent -s $S -f "$T/ends" app:end
+run
+lives=$pid
+wait_for 10 test -S "$agents/$lives"
+dead=()
+for i in 1 2 3; do
+	run
+	say "own 1"
+	dead+=($pid)
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+done
+kill -STOP $lives
+sockets_gone() { probe-stat -s $S >/dev/null 2>&1; for i in "${dead[@]}"; do [ ! -e "$agents/$i" ] || return 1; done; }
+wait_for 10 sockets_gone
+[ -S "$agents/$lives" ] || fail "the socket of a stopped process is gone"
+kill -CONT $lives
+want "hits after sockets were removed" "3 0" "$(hits $S)"
+probe-disable -q -s $S
+kill -KILL $lives

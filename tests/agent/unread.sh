@@ -102,15 +102,72 @@ want "counts after reading" "$hits $recorded $lost" "$(counted hits recorded los
 expect 0 probe-disable -q -s $S
 wait_for 10 test ! -e "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # it ends with the last session
 
-# ---- a reader that stops early ----
+# ---- readers that stop early ----
 
-expect 0 probe-enable -q -b agent -s $S --record -f "$T/ends" app:end
+# each FILE...: prints the number of different records by process and argument, because two readers can print different times
+each() { jq -c '[.pid, .args]' "$@" | sort -u | wc -l; }
+for how in live ended exec; do for overwrite in "" --overwrite; do
+	what="-n, $how $overwrite"
+	# shellcheck disable=SC2086 # an option or none
+	expect 0 probe-enable -q -b agent -s $S --record $overwrite -f "$T/ends" app:end
+	run
+	say "own 2000"
+	case $how in ended) ends exit ;; exec) ends exec ;; esac
+	for i in 1 2 3; do
+		expect 0 probe-trace -s $S -n 100 --json
+		grep '^{' <<<"$out" >"$T/part$i"
+		want_like "$what: message" "*probe-trace: 100 recorded, 0 lost" "$out"
+	done
+	want "$what: counts" "2000 2000 0" "$(counted hits recorded lost)"
+	more=0
+	[ $how != live ] || { more=500; say "own $more"; ends exit; }
+	trace_kept "$T/rest" -s $S --json
+	want_like "$what: the rest" "* recorded, 0 lost*" "$(cat "$T/rest.err")"
+	want "$what: records" $((2000 + more)) "$(cat "$T"/part? "$T/rest" | wc -l)"
+	want "$what: each" 2000 "$(each "$T"/part? "$T/rest")"
+	read_all "$what, after the rest" 0
+	expect 0 probe-disable -q -s $S
+done; done
+
+# A reader that is killed leaves what it has not written.
+mkfifo "$T/fifo" "$T/go"
+for overwrite in "" --overwrite; do
+	what="a reader that is killed $overwrite"
+	# shellcheck disable=SC2086 # an option or none
+	expect 0 probe-enable -q -b agent -s $S --record $overwrite -f "$T/ends" app:end
+	run
+	for i in 1 2 3; do say "child _exit 2000"; done
+	ends exit
+	rm -f "$T/first"
+	# The pipe has room for fewer than the records, so probe-trace waits in write(2) when it is killed.
+	{ head -c 1 >"$T/first"; read -r _ <"$T/go"; cat >"$T/part"; } <"$T/fifo" & to_file=$!
+	probe-trace -q -s $S --json >"$T/fifo" & tracer=$!
+	wait_for 10 test -s "$T/first"
+	kill -KILL $tracer
+	wait $tracer 2>/dev/null
+	echo >"$T/go"
+	wait $to_file
+	want "$what: counts" "6000 6000 0" "$(counted hits recorded lost)"
+	trace_kept "$T/rest" -s $S --json
+	want_like "$what: account" "* recorded, 0 lost*" "$(cat "$T/rest.err")"
+	want_like "$what: message" "*an earlier reader of the session was killed*" "$(cat "$T/rest.err")"
+	cat "$T/first" "$T/part" | grep '}$' | cat - "$T/rest" >"$T/all"
+	want "$what: each" 6000 "$(each "$T/all")"
+	[ "$(wc -l <"$T/all")" -le 8100 ] || fail "$what: $(wc -l <"$T/all") records, more than a buffer of the output twice"
+	read_all "$what, after the rest" 0
+	expect 0 probe-disable -q -s $S
+done
+
+# ---- a session whose processes have ended ----
+
 run
-say "own 2000"
+expect 0 probe-enable -q -b agent -s $S --record -p $pid app:end
+say "own 30"
 ends exit
-expect 0 probe-trace -s $S -n 100 --json
-want_like "the last message of a reader that stops early" "*probe-trace: 100 recorded, 1900 lost*" "$out"
-want "hits, recorded and lost after it" "2000 100 1900" "$(counted hits recorded lost)"
+expect 0 probe-trace -s $S -n 100
+want_like "fewer records than --count" "*all processes of session '$S' have ended*: 30 recorded, 0 lost" "$out"
+expect 0 probe-trace -s $S
+want_like "no records" "*all processes of session '$S' have ended*: 0 recorded, 0 lost" "$out"
 expect 0 probe-disable -q -s $S
 
 # ---- without the keeper ----

@@ -493,6 +493,9 @@ START_TEST(damaged)
 	for (unsigned k = 0; k < 10; k++)
 		put_record(1, base + 200000 + k, NSLOTS + 3, 1, k);
 	ck_assert_msg(!backend_agent.reader_open(&session, &reader), "%s", pp_error());
+	n = backend_agent.reader_next(reader, &thread, &record, &size);
+	got += n > 0;
+	complaints += n == -EBADMSG;
 	/* Ring 2 becomes invalid after the reader has seen it: all later records are lost. */
 	ring(2)->head += 4;
 	((struct agent_count *)((char *)ring(2) + COUNTS_IN_RING))[1].recorded += 4094;

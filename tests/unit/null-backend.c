@@ -97,6 +97,8 @@ const struct backend backend_null = {
 	.uncounted = backend_counts_all, .record = backend_records_with_reader, .reader_open = null_reader_open,
 	.reader_next = backend_reads_nothing, .reader_close = backend_drops_nothing,
 	.reader_stop = backend_drops_nothing, .reader_drop = backend_drops_nothing,
+	.reader_leave = backend_drops_nothing, .reader_done = backend_has_taken,
+	.reader_keeps = backend_keeps_nothing,
 	.reader_damaged = backend_damages_nothing, .lose = backend_loses_nothing,
 	.flight = backend_has_no_flight, .snapshot = backend_snapshots_nothing, .held = backend_holds_no_records,
 };

@@ -100,10 +100,16 @@ void sessions_inherit(int store)
 	}
 }
 
-static void unkept_name(char name[64], uint32_t pid)
+/* Writes NAME-N-PID-ID with the pid of this process. */
+static void process_file_name(char to[80], const char *name, uint32_t number, uint64_t id)
 {
-	strcpy(name, "unkept-0-");
-	format_number(name + strlen(name), pid);
+	strcpy(to, name);
+	strcat(to, "-");
+	format_number(to + strlen(to), number);
+	strcat(to, "-");
+	format_number(to + strlen(to), agent.pid);
+	strcat(to, "-");
+	format_number(to + strlen(to), id);
 }
 
 void session_mark_unkept(int store, const struct session *session, bool unkept)
@@ -115,11 +121,11 @@ void session_mark_unkept(int store, const struct session *session, bool unkept)
 		.start_time = agent.start_time,
 	};
 	int dir = store < 0 ? -1 : dir_open(store, session->name, false);
-	char name[64];
+	char name[80];
 
 	if (dir < 0)
 		return;
-	unkept_name(name, agent.pid);
+	process_file_name(name, "unkept", 0, agent.start_time);
 	if (unkept)
 		file_write(dir, name, &child, sizeof(child));
 	else
@@ -135,7 +141,7 @@ static void attachment_write_counts(int dir, const struct session_shm *shm, cons
 	struct agent_counts *h;
 	struct agent_count *counts, c;
 	const struct agent_slot *slots = shm->slots.at;
-	char name[64] = "counts-";
+	char name[80];
 
 	table_results_find(shm, attachment, &results);
 	size = fixed + results.nmisfits * sizeof(struct agg_misfit) +
@@ -164,16 +170,14 @@ static void attachment_write_counts(int dir, const struct session_shm *shm, cons
 	h->npoints = n;
 	h->pid = agent.pid;
 	h->start_time = agent.start_time;
-	format_number(name + strlen(name), attachment->number);
-	strcat(name, "-");
-	format_number(name + strlen(name), agent.pid);
+	process_file_name(name, "counts", attachment->number, shm->at->base_ns);
 	file_write(dir, name, h, h->size);
 	pages_unmap(h, size);
 }
 
 static void session_leave(int dir, const struct session *session)
 {
-	char name[64];
+	char name[80];
 
 	for (size_t i = 0; i < nattachments(session); i++) {
 		const struct loaded_attachment *attachment = attachments_of(session)[i];
@@ -184,7 +188,7 @@ static void session_leave(int dir, const struct session *session)
 			attachment_write_counts(dir, session->shm, attachment);
 		if (attachment->inherited)
 			child_remove(dir, attachment);
-		unkept_name(name, agent.pid);
+		process_file_name(name, "unkept", 0, agent.start_time);
 		if (session->shm)
 			unlinkat(dir, name, 0);
 	}
