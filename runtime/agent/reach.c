@@ -29,16 +29,14 @@ const char *agent_other_namespace(pid_t pid)
 	return NULL;
 }
 
-/* Reads XDG_RUNTIME_DIR of the process; "" if it is not set. */
-static void read_runtime_dir(pid_t pid, char *value, size_t size)
+/* Reads XDG_RUNTIME_DIR of the environment with which the process began; "" if it is not set or cannot be read. */
+static void read_first_runtime_dir(pid_t pid, char *value, size_t size)
 {
 	static const char name[] = "XDG_RUNTIME_DIR=";
 	char path[64], *text = NULL;
 	size_t room = 0;
 	FILE *f;
 
-	if (!environment_read(pid, "XDG_RUNTIME_DIR", value, size))
-		return;
 	*value = 0;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/environ", pid, process_thread(pid));
 	f = fopen(path, "re");
@@ -49,6 +47,13 @@ static void read_runtime_dir(pid_t pid, char *value, size_t size)
 			snprintf(value, size, "%s", text + sizeof(name) - 1);
 	free(text);
 	fclose(f);
+}
+
+/* Reads XDG_RUNTIME_DIR of the process; "" if it is not set. */
+static void read_runtime_dir(pid_t pid, char *value, size_t size)
+{
+	if (environment_read(pid, "XDG_RUNTIME_DIR", value, size))
+		read_first_runtime_dir(pid, value, size);
 }
 
 /* Writes to path where the process's state directory is, as seen from here. */
@@ -65,17 +70,34 @@ static void state_path(pid_t pid, const char *runtime_dir, char *path, size_t si
 		snprintf(path, size, "/proc/%d/task/%d/root/tmp/probepoint-%u", pid, tid, geteuid());
 }
 
+/* Whether the process's state directory is that of this command, or this is not known. */
+static bool is_own_state(const struct agent_dir *dir, pid_t pid, const char *runtime_dir)
+{
+	char path[2 * PATH_MAX];
+	struct stat ours, theirs;
+
+	state_path(pid, runtime_dir, path, sizeof(path));
+	return fstat(dir->root, &ours) ||
+	       (!stat(path, &theirs) && theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev);
+}
+
+bool agent_is_elsewhere(const struct agent_dir *dir, pid_t pid)
+{
+	char first[PATH_MAX], now[PATH_MAX];
+
+	read_first_runtime_dir(pid, first, sizeof(first));
+	return *first && !environment_read(pid, "XDG_RUNTIME_DIR", now, sizeof(now)) && !strcmp(first, now) &&
+	       !is_own_state(dir, pid, now);
+}
+
 int agent_check_reach(const struct agent_dir *dir, pid_t pid)
 {
 	const char *other = agent_other_namespace(pid);
-	char value[PATH_MAX], path[2 * PATH_MAX];
-	struct stat ours, theirs;
+	char value[PATH_MAX];
 
 	if (!other || strcmp(other, "pid")) {
 		read_runtime_dir(pid, value, sizeof(value));
-		state_path(pid, value, path, sizeof(path));
-		if (fstat(dir->root, &ours) ||
-		    (!stat(path, &theirs) && theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev))
+		if (is_own_state(dir, pid, value))
 			return 0;
 	}
 	if (other)

@@ -72,12 +72,18 @@ static int wake_one(pid_t pid, void *arg)
 	const struct wake_pass *w = arg;
 	struct agent_sleepers *failed = w->failed;
 	struct agent_peer peer;
-	int err = agent_wake_and_connect(w->dir, pid, &peer);
+	int err;
 
-	if (!err) {
-		agent_disconnect(&peer);
-		return 0;
+	/* An agent that would not see the session is not woken. */
+	if (agent_is_elsewhere(w->dir, pid)) {
+		err = agent_check_reach(w->dir, pid);
+	} else {
+		err = agent_wake_and_connect(w->dir, pid, &peer);
+		if (!err)
+			agent_disconnect(&peer);
 	}
+	if (!err)
+		return 0;
 	/* A process that has ended meanwhile does not matter. */
 	if (err == -ENOENT || !process_start_time(pid))
 		return 0;

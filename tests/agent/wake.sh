@@ -30,8 +30,7 @@ hits() { [ "$(probe-stat --json -s $S | jq '.probes[0].hits')" -gt 0 ]; }
 # ---- in system calls, in computing, at the end of a stack ----
 for how in epoll read sleep futex sigwait spin edge; do
 	begin $how
-	# Nothing is armed. A command of another test that arms a file wakes each agent of the user for a moment.
-	wait_for 10 threads $pid 1
+	threads $pid 1 || fail "$how: a second thread although nothing is armed"
 	for i in 1 2 3; do
 		expect 0 probe-enable -q -b agent -s $S -p $pid app:beat
 		wait_for 10 hits
@@ -62,6 +61,15 @@ expect 0 probe-enable -q -b agent -s $S -f "$T/asleep" app:beat
 wait_for 10 hits
 expect 0 probe-disable -q -s $S
 end "one that was not named"
+
+# ---- a process with another state directory is reported, and not woken ----
+mkdir -m 700 "$T/elsewhere"
+XDG_RUNTIME_DIR=$T/elsewhere begin sleep
+expect 3 probe-enable -b agent -s $S -f "$T/asleep" app:beat
+want_like "the reason" "*refused *pid $pid: the process has XDG_RUNTIME_DIR=$T/elsewhere, so its agent does not use *" "$out"
+threads $pid 1 || fail "an agent that does not see the session was woken"
+expect 0 probe-disable -q -s $S
+end "one with another state directory"
 
 # ---- a controller that is killed ----
 if [ -z "${SAN-}" ]; then

@@ -126,14 +126,17 @@ static void make_steps(struct fetch_program *program)
 
 /* ---- random programs without scratch memory ---- */
 
-/* Pushes a value by steps that keep one value on the stack. */
+/*
+ * Pushes a value by steps that keep one value on the stack. The last register, the program counter, is left out: with a constant
+ * added it can be the address of a counter of this program, which changes between the hit and the interpreter's turn.
+ */
 static void light_value(struct maker *m)
 {
 	switch (below(6)) {
 	case 0: step(m, FETCH_CPU, 0, 0, 0, 0); break;
 	case 1: step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0); break;
 	case 2: step(m, FETCH_IMM, 0, 0, 0, below(2) ? 0 : interesting()); break;
-	default: step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0);
+	default: step(m, FETCH_REG, below(PROGRAM_REGISTERS - 1), 0, 0, 0);
 	}
 	for (unsigned n = below(4); n; n--) {
 		int size = 1 << below(4);
