@@ -237,6 +237,8 @@ const struct probed *function_probed(tree decl);
 void unwind_place(function *fn, const struct probed *probed);
 /* Places NAME__return before calls that do not return. */
 void noreturn_place(function *fn, const struct probed *probed);
+/* True for a statement of a sanitizer that GCC skips on the ways out of a function that has calls marked as tail calls. */
+bool sanitizer_exit(gimple *stmt);
 /* True if an exception that takes this edge only passes unwinding sites, and leaves the function. */
 bool unwind_only(edge e);
 /* Removes such an edge from a call. Returns false if it has none. */

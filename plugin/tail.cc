@@ -41,6 +41,7 @@ struct tail_path {
 	tree value;  /* NULL_TREE: the function returns nothing */
 	tree other;  /* the other operand of a sum or product: either may be the value of the call */
 	bool summed; /* only self recursion can be a tail call here */
+	bool marked; /* only a call that the source marks as a tail call can be one here */
 };
 
 struct searcher {
@@ -110,6 +111,10 @@ static enum search_result block_search(basic_block bb, struct tail_path *path, s
 			continue;
 		if (site_stmt_is(stmt, SITE_RETURN) || site_stmt_feeds(stmt, *sites)) {
 			sites->insert(sites->begin(), stmt);
+			continue;
+		}
+		if (sanitizer_exit(stmt)) {
+			path->marked = true;
 			continue;
 		}
 		if (is_gimple_call(stmt)) {
@@ -182,7 +187,7 @@ static bool call_is_tail(struct searcher *s, gcall *call, const struct tail_path
 		return false;
 	if (gimple_call_must_tail_p(call) && !s->self_only)
 		return true;
-	if (s->must_only)
+	if (s->must_only || path.marked)
 		return false;
 	if ((s->self_only || path.summed) && !self)
 		return false;
@@ -213,7 +218,7 @@ static tree value_on_edge(const struct tail_path &path, edge e, tree value)
 
 static struct tail_path path_on_edge(const struct tail_path &path, edge e)
 {
-	return { value_on_edge(path, e, path.value), value_on_edge(path, e, path.other), path.summed };
+	return { value_on_edge(path, e, path.value), value_on_edge(path, e, path.other), path.summed, path.marked };
 }
 
 #define DEPTH_MAX 32 /* blocks between a call and its return */
@@ -450,15 +455,21 @@ struct hiding_pass : gimple_opt_pass {
 
 /* ---- passes --------------------------------------------------------------- */
 
+/* If the function takes a parameter's address, GCC makes tail calls only of the calls that the source marks. */
+static bool parm_is_addressed(function *fn)
+{
+	for (tree parm = DECL_ARGUMENTS(fn->decl); parm; parm = DECL_CHAIN(parm))
+		if (TREE_ADDRESSABLE(parm))
+			return true;
+	return false;
+}
+
 /* True if GCC looks for tail calls in this function at all. */
 static bool function_is_suitable(function *fn)
 {
 	if (fn->calls_alloca || fn->calls_setjmp)
 		return false;
-	for (tree parm = DECL_ARGUMENTS(fn->decl); parm; parm = DECL_CHAIN(parm))
-		if (TREE_ADDRESSABLE(parm))
-			return false;
-	return true;
+	return has_must_tail(fn) || !parm_is_addressed(fn);
 }
 
 static bool body_has_return_site(function *fn)
@@ -509,7 +520,7 @@ static bool tail_calls_keep(function *fn, bool self_only, bool must_only)
 		return false;
 	s.fn = fn;
 	s.self_only = self_only;
-	s.must_only = must_only;
+	s.must_only = must_only || parm_is_addressed(fn);
 	FOR_EACH_EDGE(e, ei, EXIT_BLOCK_PTR_FOR_FN(fn)->preds)
 		returns.push_back(e->src);
 	for (basic_block bb : returns) {
@@ -518,7 +529,8 @@ static bool tail_calls_keep(function *fn, bool self_only, bool must_only)
 
 		if (gsi_end_p(at) || gimple_code(gsi_stmt(at)) != GIMPLE_RETURN)
 			continue;
-		struct tail_path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false };
+		struct tail_path path = {};
+		path.value = gimple_return_retval(as_a<greturn *>(gsi_stmt(at)));
 		sites_move_up(&s, bb, path, statements(), values(), 0, &gone);
 		names_add_used(gone, perhaps_dead);
 		site_stmts_remove(gone);

@@ -12,12 +12,19 @@
  *    Such a call cannot be a tail call any more. tail.cc removes the pad from calls
  *    that would be one.
  *
- * 2. Calls that do not return and do not throw (exit, abort, longjmp). Before the call
- *    stands a site of NAME__return, without a value, with the flag PPN_FLAG_NORETURN.
+ * 2. Calls that do not return and do not throw (exit, abort, longjmp), or must be tail
+ *    calls. Before the call stands a site of NAME__return, without a value, with the flag
+ *    PPN_FLAG_NORETURN.
  */
 #include "parts.h"
 
 namespace {
+
+/* True for a call that does not return and must be a tail call: its exception does not pass through the function. */
+static bool leaves_by_jump(gimple *stmt)
+{
+	return is_gimple_call(stmt) && gimple_call_noreturn_p(stmt) && gimple_call_must_tail_p(as_a<gcall *>(stmt));
+}
 
 /* Calls, and statements that throw on. Other statements that throw (-fnon-call-exceptions) are left alone. */
 static std::vector<gimple *> throwing_statements(function *fn)
@@ -30,7 +37,7 @@ static std::vector<gimple *> throwing_statements(function *fn)
 			gimple *stmt = gsi_stmt(at);
 
 			if ((is_gimple_call(stmt) || gimple_code(stmt) == GIMPLE_RESX) &&
-			    stmt_can_throw_external(fn, stmt))
+			    stmt_can_throw_external(fn, stmt) && !leaves_by_jump(stmt))
 				all.push_back(stmt);
 		}
 	return all;
@@ -123,7 +130,7 @@ void noreturn_place(function *fn, const struct probed *probed)
 		gimple *stmt = gsi_end_p(at) ? NULL : gsi_stmt(at);
 
 		if (!stmt || !is_gimple_call(stmt) || !gimple_call_noreturn_p(stmt) || EDGE_COUNT(bb->succs) ||
-		    gimple_call_internal_p(stmt) || stmt_could_throw_p(fn, stmt) ||
+		    gimple_call_internal_p(stmt) || (stmt_could_throw_p(fn, stmt) && !leaves_by_jump(stmt)) ||
 		    gimple_call_builtin_p(stmt, BUILT_IN_UNREACHABLE) || gimple_call_builtin_p(stmt, BUILT_IN_TRAP))
 			continue;
 		gasm *site = site_stmt_new(site_flagged(plain, gimple_lineno(stmt), PPN_FLAG_NORETURN));
@@ -133,6 +140,13 @@ void noreturn_place(function *fn, const struct probed *probed)
 	}
 }
 
+bool sanitizer_exit(gimple *stmt)
+{
+	return has_must_tail(cfun) &&
+	       (gimple_call_internal_p(stmt, IFN_ASAN_MARK) || gimple_call_internal_p(stmt, IFN_TSAN_FUNC_EXIT) ||
+	        gimple_call_builtin_p(stmt, BUILT_IN_TSAN_FUNC_EXIT));
+}
+
 /* True if an exception that lands in bb only passes unwinding sites, and leaves the function. */
 static bool is_unwind_pad(basic_block bb, int depth)
 {
@@ -140,7 +154,7 @@ static bool is_unwind_pad(basic_block bb, int depth)
 		gimple *stmt = gsi_stmt(at);
 
 		if (gimple_code(stmt) == GIMPLE_LABEL || is_gimple_debug(stmt) || gimple_clobber_p(stmt) ||
-		    gimple_code(stmt) == GIMPLE_RESX || gimple_code(stmt) == GIMPLE_PREDICT)
+		    gimple_code(stmt) == GIMPLE_RESX || gimple_code(stmt) == GIMPLE_PREDICT || sanitizer_exit(stmt))
 			continue;
 		if (!site_stmt_is(stmt, SITE_UNWIND))
 			return false;
