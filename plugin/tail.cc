@@ -529,7 +529,8 @@ static bool tail_calls_keep(function *fn, bool self_only, bool must_only)
 
 		if (gsi_end_p(at) || gimple_code(gsi_stmt(at)) != GIMPLE_RETURN)
 			continue;
-		struct tail_path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false, false };
+		struct tail_path path = {};
+		path.value = gimple_return_retval(as_a<greturn *>(gsi_stmt(at)));
 		sites_move_up(&s, bb, path, statements(), values(), 0, &gone);
 		names_add_used(gone, perhaps_dead);
 		site_stmts_remove(gone);
