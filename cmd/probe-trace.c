@@ -69,6 +69,7 @@ struct trace_command {
 	size_t stopped;            /* number of sites over the budget, when last reported */
 	bool limited;              /* --count ended the trace */
 	bool hurried;              /* trace_read_rest() ended before it had read all records */
+	bool broken;               /* reading or writing failed */
 	uint64_t dropped;          /* how many of these are lost, in a private session */
 	struct trace_counts before, counts;
 };
@@ -293,9 +294,15 @@ static bool session_has_ended(const struct trace_command *t)
 	return !t->arming.npatterns && !pp_sessions(name_equals, (void *)name);
 }
 
+static int label_found(const struct pp_labelled *labelled, void *arg)
+{
+	(void)labelled, (void)arg;
+	return 1;
+}
+
 /*
  * Looks at an existing session: reports sites that were disarmed over the budget since the last call. Returns true if all processes
- * of the session have ended, so that no more records come.
+ * of the session have ended, so that no more records come. What a configuration has armed is armed in later processes, too.
  */
 static bool session_check(struct trace_command *t)
 {
@@ -308,7 +315,7 @@ static bool session_check(struct trace_command *t)
 	rows = pp_stat_rows(stat);
 	for (size_t i = 0; i < rows; i++) {
 		stopped += pp_stat_over_budget(stat, i);
-		ended += pp_stat_life(stat, i) != PP_LIVES;
+		ended += pp_stat_life(stat, i) != PP_LIVES && !pp_stat_pid_namespace(stat, i);
 	}
 	pp_stat_free(stat);
 	if (stopped > t->stopped)
@@ -317,7 +324,7 @@ static bool session_check(struct trace_command *t)
 		        "probe-stat -s %s",
 		        stopped, ui_plural(stopped), name, stopped == 1 ? "is" : "are", name);
 	t->stopped = stopped;
-	return rows && ended == rows;
+	return rows && ended == rows && !pp_session_labels(t->session, label_found, NULL);
 }
 
 /* Reports processes of a private session that ended uncounted. For other sessions, probe-stat reports them. */
@@ -511,6 +518,7 @@ static int trace_read(struct trace_command *t)
 	pp_reader_stop(t->reader);
 	if (!err)
 		err = trace_read_rest(t);
+	t->broken = err != 0;
 	t->hurried |= err == -EINTR; /* after an interrupt, the output was not waited for */
 	return err;
 }
@@ -554,7 +562,8 @@ static void report_account(const struct trace_command *t)
 {
 	const struct options *o = &t->options;
 	char damaged[64] = "", removed[64] = "", missed[64] = "", unsampled[64] = "", dropped[64] = "";
-	const char *left = t->hurried && !t->arming.npatterns ? "; the session may have more records" : "";
+	const char *left =
+		(t->hurried || t->broken) && !t->arming.npatterns ? "; the session may have more records" : "";
 
 	if (t->counts.missed)
 		snprintf(missed, sizeof(missed), ", %" PRIu64 " call%s missed", t->counts.missed,

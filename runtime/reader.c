@@ -62,6 +62,7 @@ struct pp_reader {
 	uint64_t delay, passed; /* ns */
 	uint64_t reached[BACKENDS_MAX]; /* ns */
 	struct reorder held;
+	uint64_t dropped;          /* the time of the earliest record that pp_reader_drop() left in the session */
 	struct held_record *given; /* what the event refers to */
 	struct wall wall;
 	struct pp_event event;
@@ -110,6 +111,7 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	}
 	r->session = session;
 	r->timer = -1;
+	r->dropped = UINT64_MAX;
 	session_totals(session, &r->recorded, &r->lost);
 	session->nreaders++;
 	r->reopened = r->active = clock_ns();
@@ -140,6 +142,7 @@ int pp_reader_open_snapshot(struct pp_session *session, struct pp_reader **reade
 		return error_nomem();
 	r->session = session;
 	r->timer = -1;
+	r->dropped = UINT64_MAX;
 	session->nreaders++;
 	session->nsnapshots++;
 	wall_sample(&r->wall);
@@ -157,7 +160,7 @@ int pp_reader_open_snapshot(struct pp_session *session, struct pp_reader **reade
 /* All records that were returned are delivered. */
 static void reader_done(struct pp_reader *r)
 {
-	uint64_t until = r->held.n ? reorder_time(&r->held) : UINT64_MAX;
+	uint64_t until = r->held.n ? reorder_time(&r->held) : r->dropped;
 
 	r->undone = 0;
 	for (size_t i = 0; i < nbackends; i++)
@@ -459,6 +462,8 @@ void pp_reader_drop(struct pp_reader *reader)
 	for (size_t i = 0; i < nbackends; i++)
 		if (reader->sources[i])
 			backends[i]->reader_drop(reader->sources[i]);
+	if (reader->held.n)
+		reader->dropped = reorder_time(&reader->held);
 	while (reader->held.n) {
 		struct held_record *held = reorder_take(&reader->held);
 		const struct record *record = (const struct record *)held->record;

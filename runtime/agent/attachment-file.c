@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/agent/reach.h"
 #include "runtime/process.h"
 
 static uint64_t round_up(uint64_t size)
@@ -102,6 +103,7 @@ static struct agent_attachment file_layout(const struct file_parts *parts, const
 		                      .version = AGENT_VERSION,
 		                      .flags = flags,
 		                      .number = manifest->attachment,
+		                      .pid_namespace = agent_pid_namespace(),
 		                      .nprocesses = (uint32_t)parts->nprocesses,
 		                      .nprograms = (uint32_t)parts->nprograms,
 		                      .nsteps = (uint32_t)parts->nsteps,

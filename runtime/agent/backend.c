@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
+#include "runtime/agent/reach.h"
 #include "runtime/agent/session.h"
 #include "runtime/agent/snapshot.h"
 #include "runtime/function.h"
@@ -271,6 +272,13 @@ static bool agent_armed(const struct attachment *attachment, uint32_t point)
 	return agent_loaded(attachment)->file.on[point] == 1;
 }
 
+static uint32_t agent_foreign_namespace(const struct attachment *attachment)
+{
+	uint32_t own = agent_pid_namespace(), theirs = agent_loaded(attachment)->file.attachment->pid_namespace;
+
+	return own && theirs != own ? theirs : 0;
+}
+
 static void agent_counts(const struct attachment *attachment, uint32_t point, struct pp_counts *counts)
 {
 	struct agent_loaded *loaded = agent_loaded(attachment);
@@ -413,7 +421,7 @@ const struct backend backend_agent = {
 	.layout_load = agent_layout_load,
 	.layout_store = agent_layout_store,
 	.start_time = agent_start_time,
-	.pid_namespace = backend_shares_pids,
+	.pid_namespace = agent_foreign_namespace,
 	.uncounted = agent_uncounted,
 	.record = backend_records_with_reader,
 	.reader_open = agent_reader_open,

@@ -23,7 +23,7 @@ typedef int counts_file_fn(const struct agent_counts *file, void *arg);
 /* A process whose counts were written when it ended. */
 struct ended_process {
 	pid_t pid;
-	uint64_t start_time;
+	uint64_t start_time, region;
 };
 
 struct counts_walk {
@@ -51,7 +51,11 @@ static bool session_maps(const struct agent_session *session, pid_t pid, uint64_
 	return false;
 }
 
-/* Whether counts-N-PID-REGION counts: its region is not mapped. Notes its process. Returns 1, 0 or -ENOMEM. */
+/*
+ * Whether counts-N-PID-REGION counts: its region is not mapped, and no other file counts it. The process and the keeper both write
+ * one if they know the process by other pids, because they are in different pid namespaces. Notes its process. Returns 1, 0 or
+ * -ENOMEM.
+ */
 static int ended_file_counts(struct counts_walk *walk, const struct agent_counts *file, uint64_t region)
 {
 	const struct agent_session *session = walk->loaded->session;
@@ -59,9 +63,12 @@ static int ended_file_counts(struct counts_walk *walk, const struct agent_counts
 
 	if (err)
 		return err;
-	walk->ended[walk->nended++] = (struct ended_process){ (pid_t)file->pid, file->start_time };
+	for (size_t i = 0; i < walk->nended; i++)
+		if (walk->ended[i].region == region && walk->ended[i].start_time == file->start_time)
+			return 0;
+	walk->ended[walk->nended++] = (struct ended_process){ (pid_t)file->pid, file->start_time, region };
 	for (size_t i = 0; i < session->ntargets; i++)
-		if (target_is_mapped(session->targets[i], (pid_t)file->pid, file->start_time) &&
+		if (target_is_mapped(session->targets[i], session->targets[i]->peer.pid, file->start_time) &&
 		    shm_id(&session->targets[i]->shm) == region)
 			return 0;
 	return 1;

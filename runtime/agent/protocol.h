@@ -59,7 +59,7 @@ struct agent_attachment {
 	uint32_t
 		ring_size; /* of the session's rings, a power of two, or 0 for the default; equal in all attachments of a session */
 	uint32_t flight; /* slots of the session's flight recorder, equal in all its attachments; 0: it is not one */
-	uint32_t reserved;
+	uint32_t pid_namespace; /* inode number of the pid namespace of the process ids; 0: not known */
 };
 
 /*

@@ -12,6 +12,14 @@
 #include "runtime/agent/environment.h"
 #include "runtime/process.h"
 
+uint32_t agent_pid_namespace(void)
+{
+	struct stat st;
+
+	/* Kernels without pid namespaces do not have the file. */
+	return stat("/proc/self/ns/pid", &st) ? 0 : (uint32_t)st.st_ino;
+}
+
 const char *agent_other_namespace(pid_t pid)
 {
 	static const char *const names[][2] = { { "pid", "pid" }, { "mnt", "mount" } };

@@ -13,6 +13,8 @@ const char *agent_other_namespace(pid_t pid);
  * and the environment of the process.
  */
 int agent_check_reach(const struct agent_dir *dir, pid_t pid);
+/* Returns the inode number of this process's pid namespace, 0 if it is not known. */
+uint32_t agent_pid_namespace(void);
 /*
  * Whether the agent of the process uses another state directory for certain: the process has had one XDG_RUNTIME_DIR since it
  * began. If the variable is missing or has changed, this is not certain.

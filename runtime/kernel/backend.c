@@ -171,7 +171,8 @@ static int kernel_processes(const struct attachment *attachment,
 	uint64_t hits;
 	int err = 0;
 
-	for (int n = 0; s->processes_fd >= 0 && n < KERNEL_PROCESSES_MAX && !err; n++) {
+	/* Programs that add an element at once on several CPUs can exceed the maximum. */
+	for (int n = 0; s->processes_fd >= 0 && n < 2 * KERNEL_PROCESSES_MAX && !err; n++) {
 		if (bpf_map_get_next_key(s->processes_fd, at, &key))
 			break;
 		at = &key;

@@ -170,6 +170,21 @@ expect 0 probe-trace -s $S
 want_like "no records" "*all processes of session '$S' have ended*: 0 recorded, 0 lost" "$out"
 expect 0 probe-disable -q -s $S
 
+# ---- a reader that does not write all that it has read ----
+
+expect 0 probe-enable -q -b agent -s $S --record -f "$T/ends" app:end
+run
+say "own 20000"
+ends exit
+probe-trace -s $S 2>"$T/err" | head -n 3 >"$T/out"
+want "lines" 3 "$(wc -l <"$T/out")"
+want_like "the account" "*the session may have more records" "$(cat "$T/err")"
+first=$(sed -n 's/^probe-trace: \([0-9]*\) recorded, .*/\1/p' "$T/err")
+trace_kept "$T/trace" -s $S
+want "records of two readers, and lost ones" 20000 $((first + $(wc -l <"$T/trace") + $(counted lost)))
+want "records of two readers" "$(counted recorded)" $((first + $(wc -l <"$T/trace")))
+expect 0 probe-disable -q -s $S
+
 # ---- without the keeper ----
 
 for first in process keeper; do

@@ -69,6 +69,9 @@ expect 3 probe-enable -b agent -s $S -f "$T/asleep" app:beat
 want_like "the reason" "*refused *pid $pid: the process has XDG_RUNTIME_DIR=$T/elsewhere, so its agent does not use *" "$out"
 threads $pid 1 || fail "an agent that does not see the session was woken"
 expect 0 probe-disable -q -s $S
+expect 1 probe-enable -b agent -s $S -p $pid app:beat
+want_like "the reason, by pid" "*pid $pid: the process has XDG_RUNTIME_DIR=$T/elsewhere, so its agent does not use *" "$out"
+threads $pid 1 || fail "an agent that does not see the session was woken by pid"
 end "one with another state directory"
 
 # ---- a controller that is killed ----

@@ -115,3 +115,30 @@ is_armed 2
 want "files with another build-id" 1 "$(probe-stat --json -s "$S" | jq '.probes | length')"
 kill -TERM $follower
 wait $follower
+
+# A reader does not end with the only process, because the next one is armed in the same session.
+cp "$T/version.1" "$T/bin/$S"
+mkfifo "$T/lines"
+"$T/bin/$S" <"$T/lines" >/dev/null & process=$!
+exec {to}>"$T/lines"
+runs $process "$T/bin/$S"
+cat >"$T/config.yaml" <<E2
+sessions:
+  - session: $S
+    arm:
+      - probes: svc:hit
+        process: $S
+        record: true
+E2
+follow {to}>&-
+wait_for 30 grep -q "^armed .*svc:hit" "$T/follow"
+tracing "$T/traced" -s "$S" {to}>&-
+echo 3 >&$to
+exec {to}>&-
+wait $process
+sleep 2.5 # it looks every second whether all processes have ended
+kill -INT $tracer || fail "the reader has ended: $(cat "$T/traced.err")"
+wait $tracer
+want_like "its account" "*: 3 recorded, 0 lost*" "$(cat "$T/traced.err")"
+kill -TERM $follower
+wait $follower
