@@ -98,7 +98,9 @@ fi
 
 # ---- slower than the reader: no record is lost, and a trace holds all ----
 
-expect 0 probe-enable -q -b agent -s $S --record --buffer 4M -p $a k:three
+# After an interrupt probe-trace reads for 10 s, in which an emulated machine does not print 262,144 records.
+[ "$slow" = 1 ] && size=4M || size=64K
+expect 0 probe-enable -q -b agent -s $S --record --buffer $size -p $a k:three
 tell a "run 4 1000"
 expect 0 timeout -s INT 120 probe-trace -q -s $S -n 4000 -o "$T/trace"
 if have babeltrace2; then

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # first
-# 300 sites of one probe with different operands; 10,000 sites (PROBEPOINT_LONG: 50,000) of 1000 probes in one session.
+# 300 sites of one probe with different operands, or 30 with links that the kernel does not need; 10,000 sites
+# (PROBEPOINT_LONG: 50,000) of 1000 probes in one session.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -21,26 +22,29 @@ end_sites() { echo >&8; wait "$pid"; exec 8>&- 9<&-; }
 
 # ---- each site is read by its own operands ----
 
-build_sites three 300 1
 for multi in $link_ways; do
+	n=300
+	# A kernel that has uprobe-multi links waits for all CPUs several times for each other link that it removes: 40 s for 300.
+	[ $multi = yes ] || [ "$link_ways" = no ] || n=30
+	build_sites three$n $n 1
 	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1
-	start_sites three 2
+	start_sites three$n 2
 	expect 0 probe-enable -q --json --record -s $S -p $pid gen:p0
-	want "300 sites armed" '[300,true]' "$(json '.armed[0] | [.sites, .verified]' <<<"$out")"
+	want "sites armed" "[$n,true]" "$(json '.armed[0] | [.sites, .verified]' <<<"$out")"
 	# The operands differ only in constants, so they share the code of a BPF program.
 	[ $multi = no ] || want "BPF programs" 1 "$(ls "/sys/fs/bpf/probepoint/$S" | grep -c '^prog-')"
 	pass_sites
-	want "hits" 600 "$(count $S gen:p0)"
-	want "recorded" 600 "$(count $S gen:p0 recorded)"
+	want "hits" $((2 * n)) "$(count $S gen:p0)"
+	want "recorded" $((2 * n)) "$(count $S gen:p0 recorded)"
 	trace_kept "$T/records" --json -s $S
-	want "records" 600 "$(wc -l <"$T/records")"
+	want "records" $((2 * n)) "$(wc -l <"$T/records")"
 	for ((round = 2; round > 0; round--)); do
-		for ((i = 0; i < 300; i++)); do echo "$i $((3 * i)) $round"; done
+		for ((i = 0; i < n; i++)); do echo "$i $((3 * i)) $round"; done
 	done | diff -u - <(jq -r '.args | "\(.arg0) \(.arg1) \(.arg2)"' "$T/records") >"$T/diff" ||
 		fail "arguments differ: $(head -n 20 "$T/diff")"
 	expect 0 probe-disable -q -s $S
 	gone $S
-	want "bytes at the end" "300 90" "$(site_bytes $pid "$T/three")"
+	want "bytes at the end" "$n 90" "$(site_bytes $pid "$T/three$n")"
 	end_sites
 	unset PROBEPOINT_NO_UPROBE_MULTI
 done
