@@ -42,7 +42,9 @@ for pid in "${pids[@]}"; do wait $pid || fail "a process that forks ended with $
 probe-stat --json -s $S >"$T/stat" || fail "probe-stat fails"
 want "hits" "[200,200]" "$(jq -c '[.probes[].hits] | [min, max]' "$T/stat")"
 want "by process and other" true "$(jq 'all(.probes[]; .hits == ([.processes[].hits] | add) + .other)' "$T/stat")"
-want "elements" 16384 "$(jq '[.probes[].processes | length] | add' "$T/stat")"
-want "hits beyond the maximum" $((200 * 100 - 16384)) "$(jq '[.probes[].other] | add' "$T/stat")"
+# Programs on several CPUs that add the last element at once exceed the maximum.
+elements=$(jq '[.probes[].processes | length] | add' "$T/stat")
+[ "$elements" -ge 16384 ] && [ "$elements" -lt $((16384 + $(nproc --all))) ] || fail "$elements elements"
+want "hits beyond the maximum" $((200 * 100 - elements)) "$(jq '[.probes[].other] | add' "$T/stat")"
 expect 0 probe-disable -q -s $S
 gone $S
