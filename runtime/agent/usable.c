@@ -57,9 +57,10 @@ static int process_usable(const struct agent_dir *dir, const struct process *pro
 
 	if (process->is_command)
 		return any ? error_set(EOPNOTSUPP, "a command has no agent before it runs") : 0;
-	err = agent_is_elsewhere(dir, process->pid) ? agent_check_reach(dir, process->pid) : 0;
-	if (!err)
-		err = agent_wake_and_connect(dir, process->pid, &peer);
+	if (agent_is_mapped(process->pid) && !agent_other_namespace(process->pid) &&
+	    agent_is_elsewhere(dir, process->pid))
+		return agent_check_reach(dir, process->pid);
+	err = agent_wake_and_connect(dir, process->pid, &peer);
 	if (err == -ENOENT)
 		return process_fail_no_agent(process->pid);
 	if (err)

@@ -131,7 +131,7 @@ sessions:
         record: true
 E2
 follow {to}>&-
-wait_for 30 grep -q "^armed .*svc:hit" "$T/follow"
+wait_for 30 probe-stat -s "$S"
 tracing "$T/traced" -s "$S" {to}>&-
 echo 3 >&$to
 exec {to}>&-
