@@ -599,6 +599,9 @@ static int ring_drain_overwritten(struct rings *rings, struct ring_state *ring, 
 
 static int ring_drain_any(struct rings *rings, struct ring_state *ring, struct rings_pass *pass)
 {
+	/* What was read of an ended process and left is delivered first; it would be read again. */
+	if (pass->ended && !pass->leave && ring_is_kept(ring))
+		return 0;
 	if (!shm_is_overwritten(rings->shm))
 		return ring_drain(rings, ring, pass);
 	if (ring->is_tentative && ring->queue.from != ring->queue.to)
@@ -671,8 +674,15 @@ static void ring_begin(const struct rings *rings, struct ring_state *ring, const
 	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
 	uint64_t limit = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE);
 	uint64_t tail = limit ? limit - ring->size : 0; /* limit 0: the ring was never taken */
-	uint64_t read = before && ring->index < before->shm->nrings ? before->states[ring->index].tail : tail;
+	const struct ring_state *earlier =
+		before && ring->index < before->shm->nrings ? &before->states[ring->index] : NULL;
+	uint64_t read = earlier ? earlier->tail : tail;
 
+	/* The clock may have been measured again meanwhile. Records that are queued there come before those of this ring. */
+	if (earlier && earlier->last_ns) {
+		ring->last_ticks = earlier->last_ticks;
+		ring->last_ns = earlier->last_ns + 1;
+	}
 	ring->tail = read - tail <= head - tail ? read : tail;
 	if (shm_is_overwritten(rings->shm))
 		ring_take_over(rings, ring, read);
