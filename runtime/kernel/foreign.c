@@ -76,18 +76,46 @@ static bool mapping_has_uprobe(const struct pp_image *image, uint64_t offset)
 	return found;
 }
 
-/* Adds a uprobe. The path that the kernel reports for a removed file does not exist: the file may then be any file. */
+/* Copies the last component of a path, without the text that the kernel appends to the path of a removed file. */
+static char *last_component(const char *path)
+{
+	static const char deleted[] = " (deleted)";
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t length = strlen(name), suffix = sizeof(deleted) - 1;
+
+	if (length > suffix && !strcmp(name + length - suffix, deleted))
+		length -= suffix;
+	return strndup(name, length);
+}
+
+/* For a perf uprobe the kernel reports the path that its creator passed, which may depend on the creator. */
+static bool path_is_creators(const char *path)
+{
+	return !strncmp(path, "/proc/self/", 11) || !strncmp(path, "/proc/thread-self/", 18) || *path != '/';
+}
+
+/* Adds a uprobe. The path does not exist here if the file was removed or is in another mount namespace. */
 static void foreign_add(struct foreign_list *l, const char *path, uint64_t offset)
 {
-	struct stat st = { 0 };
+	struct foreign_entry entry = { .offset = offset };
+	struct stat st;
 
-	if (stat(path, &st) && errno != ENOENT)
+	if (path_is_creators(path)) {
+		entry.name = strdup("");
+	} else if (!stat(path, &st)) {
+		entry.device = st.st_dev;
+		entry.inode = st.st_ino;
+	} else if (errno != ENOENT) {
 		return;
-	if (ALLOC_GROW(l->list, l->n + 1, l->room)) {
+	} else {
+		entry.name = last_component(path);
+	}
+	if ((!entry.inode && !entry.name) || ALLOC_GROW(l->list, l->n + 1, l->room)) {
+		free(entry.name);
 		l->incomplete = true;
 		return;
 	}
-	l->list[l->n++] = (struct foreign_entry){ st.st_dev, st.st_ino, offset };
+	l->list[l->n++] = entry;
 }
 
 static int link_info_get(int fd, struct link_details *info)
@@ -239,28 +267,50 @@ static void perf_read(struct foreign_list *l)
 		closedir(proc);
 }
 
+/* Returns whether the uprobe is in the image's file. FOREIGN_UNKNOWN: its file is not known. */
+static enum foreign entry_owner(const struct foreign_entry *e, const struct pp_image *image)
+{
+	char *name;
+	bool same;
+
+	if (e->inode)
+		return (e->inode == image->inode && e->device == image->device) ||
+		                       (e->inode == image->real_inode && e->device == image->real_device)
+		               ? FOREIGN_UPROBE
+		               : FOREIGN_NONE;
+	name = last_component(image->name);
+	same = name && !strcmp(name, e->name);
+	free(name);
+	return same ? FOREIGN_UPROBE : FOREIGN_UNKNOWN;
+}
+
 enum foreign foreign_uprobe(struct foreign_list *l, const struct pp_image *image, uint64_t offset)
 {
+	bool unknown;
+
 	if (!l->read) {
 		l->read = true;
 		links_read(l);
 		tracefs_read(l);
 		perf_read(l);
 	}
+	unknown = l->incomplete;
 	for (size_t i = 0; i < l->n; i++) {
-		const struct foreign_entry *e = &l->list[i];
+		enum foreign owner = l->list[i].offset == offset ? entry_owner(&l->list[i], image) : FOREIGN_NONE;
 
-		if (e->offset == offset && (!e->inode || (e->inode == image->inode && e->device == image->device) ||
-		                            (e->inode == image->real_inode && e->device == image->real_device)))
-			return FOREIGN_UPROBE;
+		if (owner == FOREIGN_UPROBE)
+			return owner;
+		unknown |= owner == FOREIGN_UNKNOWN;
 	}
 	if (mapping_has_uprobe(image, offset))
 		return FOREIGN_UPROBE;
-	return l->incomplete ? FOREIGN_UNKNOWN : FOREIGN_NONE;
+	return unknown ? FOREIGN_UNKNOWN : FOREIGN_NONE;
 }
 
 void foreign_release(struct foreign_list *l)
 {
+	for (size_t i = 0; i < l->n; i++)
+		free(l->list[i].name);
 	free(l->list);
 	*l = (struct foreign_list){ 0 };
 }

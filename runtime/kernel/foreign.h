@@ -20,7 +20,8 @@ enum foreign {
 struct foreign_list {
 	struct foreign_entry {
 		dev_t device;
-		ino_t inode; /* 0: the path does not exist, so the uprobe may belong to any file */
+		ino_t inode; /* 0: the path that the kernel reports leads to no file here */
+		char *name;  /* then the last component of that path, or "" */
 		uint64_t offset;
 	} * list;
 	size_t n, room;

@@ -16,11 +16,17 @@
  * All links of an attachment that have the older generation are replaced in one round (generation_replace). If links of
  * both generations are to be replaced, there are two rounds.
  *
- * There are two ways to remove a link. If its last descriptor is closed, the link is gone when close() returns, but
- * this takes 20 to 60 ms per link. If its pin is unlinked, the kernel removes the link later, which is a thousand times
- * faster for the caller. So up to FEW links are opened before their pins are unlinked, and then closed. If there are
- * more, they are only unlinked, and the caller waits until the traps are gone from memory. (If the process is killed,
- * the kernel releases its links before the session's lock, because it closes the oldest descriptors last.)
+ * There are two ways to remove a link. If its last descriptor is closed, the link is gone when close() returns, which
+ * takes 20 to 60 ms per link. If its pin is unlinked, the call returns at once, and the kernel removes the link later.
+ *
+ * - Up to FEW links are opened before their pins are unlinked, and then closed.
+ * - If there are more, they are only unlinked, and the caller waits until the traps are gone from memory.
+ * - Perf uprobes are closed in any number, a batch at a time, because one worker of the kernel removes those of the whole
+ *   system later, one after the other: with a thousand in its queue, other sessions keep their traps for minutes. They
+ *   are only unlinked if nobody waits, or if the command was interrupted.
+ *
+ * If the process is killed, the kernel releases its links before the session's lock, because it closes the oldest
+ * descriptors last.
  *
  * The control map and the pins show how far a handover has come, so the next command can finish what a killed one
  * began.
@@ -39,8 +45,10 @@
 #include "runtime/kernel/link.h"
 #include "runtime/kernel/namespace.h"
 #include "runtime/process.h"
+#include "runtime/session.h"
 
 #define FEW 8
+#define BATCH 16 /* links that are closed before the next look for an interrupt */
 
 /* ---- removing links ---- */
 
@@ -66,34 +74,50 @@ static int link_take(struct kernel_attachment *s, const struct attachment *attac
 	return pin_get(&s->session->pins, link_pin_names[link->generation], (int)attachment->number, (int)i);
 }
 
-bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop)
+static void link_unpin(struct kernel_attachment *s, const struct attachment *attachment, size_t i)
 {
-	struct session_pins *pins = &s->session->pins;
-	int fds[FEW], number = (int)attachment->number;
+	const struct session_pins *pins = &s->session->pins;
+	int number = (int)attachment->number;
+
+	pin_unlink(pins, "prog", number, (int)i); /* first: see pins.h */
+	pin_unlink(pins, link_pin_names[0], number, (int)i);
+	pin_unlink(pins, link_pin_names[1], number, (int)i);
+	if (s->links[i].prog_fd >= 0)
+		close(s->links[i].prog_fd);
+	s->links[i].prog_fd = -1;
+	s->links[i].dead = true;
+}
+
+bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop,
+                       const struct pp_session *waiting)
+{
+	bool gone = true, closes_many = waiting && !link_multi_supported();
 	size_t n = 0, nfds = 0;
+	int fds[BATCH];
 
 	for (size_t i = 0; i < s->nlinks; i++)
 		n += drop[i] && !s->links[i].dead;
 	for (size_t i = 0; i < s->nlinks; i++) {
-		struct kernel_link *link = &s->links[i];
+		int fd;
 
-		if (!drop[i] || link->dead)
+		if (!drop[i] || s->links[i].dead)
 			continue;
-		if (n <= FEW) {
-			fds[nfds] = link_take(s, attachment, i);
-			nfds += fds[nfds] >= 0;
+		fd = -1;
+		if (s->links[i].fd >= 0 || n <= FEW || (closes_many && !session_interrupted(waiting)))
+			fd = link_take(s, attachment, i);
+		link_unpin(s, attachment, i);
+		if (fd < 0) {
+			gone = false;
+			continue;
 		}
-		pin_unlink(pins, "prog", number, (int)i); /* first: see pins.h */
-		pin_unlink(pins, link_pin_names[0], number, (int)i);
-		pin_unlink(pins, link_pin_names[1], number, (int)i);
-		link_close(link->fd);
-		if (link->prog_fd >= 0)
-			close(link->prog_fd);
-		link->fd = link->prog_fd = -1;
-		link->dead = true;
+		fds[nfds++] = fd;
+		if (nfds < BATCH)
+			continue;
+		links_close(fds, nfds);
+		nfds = 0;
 	}
 	links_close(fds, nfds);
-	return n <= FEW;
+	return gone;
 }
 
 /* ---- creating the links that replace others ---- */
@@ -278,7 +302,8 @@ static void generation_replace(struct kernel_attachment *s, const struct attachm
 	free(old);
 }
 
-bool kernel_links_change(struct kernel_attachment *s, const struct attachment *attachment, bool *changed)
+bool kernel_links_change(struct kernel_attachment *s, const struct attachment *attachment, bool *changed,
+                         const struct pp_session *waiting)
 {
 	const struct manifest *m = attachment->manifest;
 	/* A handover that a killed command began is finished first. */
@@ -291,7 +316,7 @@ bool kernel_links_change(struct kernel_attachment *s, const struct attachment *a
 	for (uint32_t p = 0; p < m->npoints; p++)
 		if (manifest_points(m)[p].link < s->nlinks && kernel_armed(attachment, p))
 			drop[manifest_points(m)[p].link] = false;
-	gone = kernel_links_drop(s, attachment, drop);
+	gone = kernel_links_drop(s, attachment, drop, waiting);
 	free(drop);
 	generation_replace(s, attachment, changed, first);
 	generation_replace(s, attachment, changed, !first);
@@ -310,6 +335,6 @@ void kernel_links_renew(struct kernel_attachment *s, const struct attachment *at
 	for (uint32_t p = 0; p < m->npoints; p++)
 		if (manifest_points(m)[p].link < s->nlinks && !kernel_armed(attachment, p))
 			changed[manifest_points(m)[p].link] = true;
-	kernel_links_change(s, attachment, changed);
+	kernel_links_change(s, attachment, changed, NULL);
 	free(changed);
 }

@@ -193,16 +193,18 @@ int kernel_disarm(struct pp_session *session, struct attachment *attachment, con
 void kernel_prepare_disarm(const struct attachment *attachment, const bool *take);
 
 /*
- * Removes the links drop[i]. Returns true if they are gone. Returns false if there are so many that the kernel removes
- * them later: the caller then waits for the bytes (verify_disarmed()).
+ * Removes the links drop[i]. Returns true if they are gone, and false if the kernel removes some of them later: because
+ * there are many and the command that waits for this was interrupted, or none waits (waiting is NULL).
  */
-bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop);
+bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop,
+                       const struct pp_session *waiting);
 /*
  * Removes the links changed[i] that have no armed points left, and replaces the others by links of their armed points.
  * Sets changed[i] of replaced links to false. The next command can repeat it if it is interrupted. Returns as
  * kernel_links_drop().
  */
-bool kernel_links_change(struct kernel_attachment *s, const struct attachment *attachment, bool *changed);
+bool kernel_links_change(struct kernel_attachment *s, const struct attachment *attachment, bool *changed,
+                         const struct pp_session *waiting);
 /* Does the same for all links with points that are switched off. */
 void kernel_links_renew(struct kernel_attachment *s, const struct attachment *attachment);
 

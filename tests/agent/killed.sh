@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # first
-# Kills a command at its steps (every 25th from a random one; PROBEPOINT_LONG: each). The target continues, the next
+# Kills a command at its steps (every 40th from a random one; PROBEPOINT_LONG: each). The target continues, the next
 # command finds a complete session, lists what is armed, and nothing is left at the end. Also kills a target in the
 # middle of its records: the reader gets complete records in order, and none is damaged.
 . tests/lib.sh
@@ -36,7 +36,7 @@ clean() {
 # killed NAME COMMAND...: kills it at each step in turn. prepare_NAME sets up the state before.
 all=0
 killed() {
-	local name=$1 step total every=25
+	local name=$1 step total every=40
 	[ -z "${PROBEPOINT_LONG-}" ] || every=1
 	shift
 	prepare_$name

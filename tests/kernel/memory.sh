@@ -92,6 +92,15 @@ for how in "-p $trapped" "-f $T/patched"; do
 	want_like "its own int3 while a perf event exists" "*pid $trapped has a trap there that is not the file's*may be the program's own*" "$out"
 done
 says trapped 'call 100' 'sum 5050 hooked 0 traps 300'
+# ... and while a file that was removed has a uprobe at the same offset
+cp "$T/patched" "$T/removed"
+tracing "$T/trace" --json -b kernel -f "$T/removed" func:victim
+rm "$T/removed"
+expect 1 probe-enable -s "$S" -p "$trapped" func:victim
+want_like "its own int3 while a removed file has a uprobe" "*pid $trapped has a trap there that is n*the file's*" "$out"
+says trapped 'call 100' 'sum 5050 hooked 0 traps 400'
+kill -INT "$tracer"
+wait "$tracer"
 kill "$counter" # it has inherited the program's input
 end trapped
 
