@@ -13,7 +13,7 @@ need_kernel
 need python3
 seed=${PROBEPOINT_SEED:-$RANDOM$RANDOM}
 echo "PROBEPOINT_SEED=$seed"
-[ "${PROBEPOINT_LONG-}" ] && count=0 || count=8000
+[ "${PROBEPOINT_LONG-}" ] && count=0 || count=$((slow > 1 ? 2000 : 8000))
 multi_links || count=100 # a uprobe each, which take 100 ms
 at_end "probe-disable -q -s $S 2>/dev/null"
 
@@ -25,7 +25,7 @@ answers() {
 	mkdir "$dir"
 	read -r n patterns < <(python3 tests/kernel/steps.py make "$seed" $count "$bits" "$dir")
 	"$CC" -m"$bits" -shared -nostdlib -x assembler "$dir/code.s" -o "$dir/code.so" || fail "the instructions cannot be assembled"
-	timeout 300 "$T/ask" "$dir/code" 17 "$n" "$@" >"$dir/map" || fail "the kernel cannot be asked"
+	timeout $patience "$T/ask" "$dir/code" 17 "$n" "$@" >"$dir/map" || fail "the kernel cannot be asked"
 	# shellcheck disable=SC2086 # words, which match no file
 	probe-enable -q --json -s $S -b kernel -f "$dir/code.so" $patterns >"$dir/refused"
 	want "status of probe-enable, $bits bits" 3 $?
