@@ -43,9 +43,12 @@ done
 say "run 1000"
 for b in agent kernel; do
 	[ $b = agent ] || [ "$(id -u)" = 0 ] || continue
-	want "$b, --every: recorded and unsampled" "[300,2700]" \
-		"$(probe-stat --json -s $S-$b | jq -c '.probes[0] | [.recorded, .unsampled]')"
-	want "$b, --every: records" 300 "$(probe-trace -q --json --snapshot -s $S-$b | wc -l)"
+	recorded=$(probe-stat --json -s $S-$b | jq .probes[0].recorded)
+	# The kernel has a counter for each CPU, at most 8, which need not end at a multiple of 10.
+	[ $b = agent ] && least=300 || least=293
+	[ "$recorded" -ge $least ] && [ "$recorded" -le 300 ] || fail "$b, --every 10: $recorded of 3000 hits are recorded"
+	want "$b, --every: hits" 3000 "$(probe-stat --json -s $S-$b | jq '.probes[0] | .recorded + .unsampled')"
+	want "$b, --every: records" "$recorded" "$(probe-trace -q --json --snapshot -s $S-$b | wc -l)"
 	expect 0 probe-disable -q -s $S-$b
 done
 
