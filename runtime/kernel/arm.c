@@ -212,13 +212,33 @@ static int specs_load(const struct kernel_arming *a, const struct emit_specs *sp
 	return fd;
 }
 
+/*
+ * Creates scratch memory for longer strings than the session's. Fails if the kernel cannot allocate so much for a thread, because
+ * all hits would be lost: Linux 7.2 allocates at most about 8 KiB. Returns the descriptor or a negative errno.
+ */
+static int scratch_create(size_t size)
+{
+	int fd = kernel_task_storage("pp_scratch", (uint32_t)size), err;
+
+	if (fd < 0)
+		return fd;
+	err = kernel_task_storage_allocates(fd, (uint32_t)size);
+	if (!err)
+		return fd;
+	close(fd);
+	return error_set(-err,
+	                 "the kernel cannot allocate %zu bytes for each thread to read strings: %s; "
+	                 "use a smaller --strlen or fewer strings",
+	                 size, strerror(-err));
+}
+
 /* Loads the BPF program of n fetch programs. The program keeps its own maps alive. Returns its descriptor or a negative errno. */
 static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 {
 	size_t scratch_size = emit_scratch_size(a->programs + from, n);
 	/* The session's scratch memory is for strings of the default length. */
 	bool own = scratch_size > EMIT_SCRATCH_SIZE;
-	int scratch = own ? kernel_task_storage("pp_scratch", (uint32_t)scratch_size) : a->s->session->scratch_fd;
+	int scratch = own ? scratch_create(scratch_size) : a->s->session->scratch_fd;
 	int constants = -1, fd;
 	struct emit_specs specs;
 
