@@ -7,7 +7,18 @@
 need_kernel
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
 
-cat >"$T/many.s" <<'A'
+max=32767
+sites=$((max + 233))
+if [ "$slow" != 1 ] && ! multi_links; then
+	# Each site has a uprobe of its own, which takes an emulated machine too long.
+	sites=30
+	part_skipped "more sites than a semaphore counts: this kernel needs a uprobe for each"
+fi
+armed=$((sites < max ? sites : max)) refused=$((sites > max ? sites - max : 0))
+refused_status=$((refused ? 3 : 0)) reasons='[]'
+[ $refused = 0 ] || reasons="[\"its semaphore counts at most $max armed sites, which are armed already\"]"
+
+cat >"$T/many.s" <<A
 	.section .probes,"aw",@progbits
 	.globl semaphore
 	.balign 2
@@ -15,7 +26,7 @@ semaphore: .2byte 0
 	.text
 	.globl hit
 hit:
-	.rept 33000
+	.rept $sites
 991:	nop
 	.pushsection .note.stapsdt,"","note"
 	.balign 4
@@ -50,17 +61,20 @@ C
 "$CC" -O2 -no-pie "$T/main.c" "$T/many.s" -o "$T/many" || fail "does not build"
 converse "$T/many"
 
-expect 3 probe-enable --yes --json -s $S -p $pid s:p
-want "armed and refused" '[32767,233,"its semaphore counts at most 32767 armed sites, which are armed already"]' \
-	"$(json '[(.armed | map(.sites) | add), (.refused | length), .refused[0].reason]' <<<"$out")"
+# arm SESSION
+arm() {
+	expect $refused_status probe-enable --yes --json -s "$1" -p $pid s:p
+	want "sites armed and refused, and why" "[$armed,$refused,$reasons]" \
+		"$(json '[(.armed | map(.sites) | add), (.refused | length), (.refused | map(.reason) | unique)]' <<<"$out")"
+}
+arm $S
 ask hit
-want "the semaphore" 32767 "$answer"
-want "hits" 32767 "$(count $S s:p)"
+want "the semaphore" $armed "$answer"
+want "hits" $armed "$(count $S s:p)"
 # another session: sites that are armed already count once
-expect 3 probe-enable --yes --json -s ${S}b -p $pid s:p
-want "in another session" '[32767,233]' "$(json '[(.armed | map(.sites) | add), (.refused | length)]' <<<"$out")"
+arm ${S}b
 ask look
-want "the semaphore, of two sessions" 32767 "$answer"
+want "the semaphore, of two sessions" $armed "$answer"
 expect 0 probe-disable -q -s $S
 expect 0 probe-disable -q -s ${S}b
 ask look
