@@ -35,19 +35,26 @@ for order in before after; do
 	expect 0 probe-disable -q -s $S
 done
 
+sampled() { # BACKEND...: records every tenth hit by these backends at once
+	local b
+	for b; do expect 0 probe-enable -q -s $S-$b -b $b --every 10 --flight-recorder=1M -p $pid recorder:hit; done
+	say "run 1000"
+	for b; do
+		want "$b, --every: recorded and unsampled" "[300,2700]" \
+			"$(probe-stat --json -s $S-$b | jq -c '.probes[0] | [.recorded, .unsampled]')"
+		want "$b, --every: records" 300 "$(probe-trace -q --json --snapshot -s $S-$b | wc -l)"
+		expect 0 probe-disable -q -s $S-$b
+	done
+}
+backends=(agent)
+[ "$(id -u)" != 0 ] || backends+=(kernel)
 begin 3 env LD_PRELOAD="$AGENT"
-for b in agent kernel; do
-	[ $b = agent ] || [ "$(id -u)" = 0 ] || continue
-	expect 0 probe-enable -q -s $S-$b -b $b --every 10 --flight-recorder=1M -p $pid recorder:hit
-done
-say "run 1000"
-for b in agent kernel; do
-	[ $b = agent ] || [ "$(id -u)" = 0 ] || continue
-	want "$b, --every: recorded and unsampled" "[300,2700]" \
-		"$(probe-stat --json -s $S-$b | jq -c '.probes[0] | [.recorded, .unsampled]')"
-	want "$b, --every: records" 300 "$(probe-trace -q --json --snapshot -s $S-$b | wc -l)"
-	expect 0 probe-disable -q -s $S-$b
-done
+# On aarch64 a site has one backend at a time.
+if [ "$(uname -m)" = aarch64 ]; then
+	for b in "${backends[@]}"; do sampled $b; done
+else
+	sampled "${backends[@]}"
+fi
 
 # ---- --trigger exit: processes that cannot be waited for ----
 
