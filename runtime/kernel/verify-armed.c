@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -130,6 +131,7 @@ static char *reason_pending(const struct process *process, const struct pp_image
 /* Lists the differences between addresses in the process and in the file, by the process's mappings of the file. */
 static size_t biases_list(const struct process *process, const struct pp_image *image, uint64_t *biases)
 {
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	size_t n = 0;
 
 	for (size_t i = 0; i < process->nmaps; i++) {
@@ -142,7 +144,7 @@ static size_t biases_list(const struct process *process, const struct pp_image *
 			uint64_t bias = process->maps[i].start - (s->address - s->offset + offset);
 			size_t known = 0;
 
-			if (offset + 4095 < s->offset || offset >= s->offset + s->filesz)
+			if (offset + page - 1 < s->offset || offset >= s->offset + s->filesz)
 				continue;
 			while (known < n && biases[known] != bias)
 				known++;

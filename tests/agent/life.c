@@ -176,14 +176,16 @@ static void forbid(void)
 		printf("seccomp: %s\n", strerror(errno));
 }
 
+#define PAGE ((size_t)sysconf(_SC_PAGESIZE))
+
 static char *volatile page;
 static volatile int unmapping;
 
 static void *unmapper(void *unused)
 {
 	while (unmapping) {
-		mmap(page, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-		char *fresh = mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		mmap(page, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		char *fresh = mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 		memset(fresh, 'x', 100);
 	}
 	return unused;
@@ -193,14 +195,14 @@ static void unmap(long n)
 {
 	pthread_t id;
 
-	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	unmapping = 1;
 	pthread_create(&id, NULL, unmapper, NULL);
 	for (long i = 0; i < n; i++)
 		speak(page);
 	unmapping = 0;
 	pthread_join(id, NULL);
-	munmap(page, 4096);
+	munmap(page, PAGE);
 }
 
 /*
@@ -208,13 +210,13 @@ static void unmap(long n)
  */
 static void unmap_heap(long n)
 {
-	char *edge = sbrk(3 * 4096);
+	char *edge = sbrk(3 * PAGE);
 	pthread_t id;
 
-	page = (char *)(((unsigned long)edge + 4095) & -4096ul);
-	strcpy(page + 4096 - 8, "on the heap, on two pages");
+	page = (char *)(((unsigned long)edge + PAGE - 1) & -PAGE);
+	strcpy(page + PAGE - 8, "on the heap, on two pages");
 	for (long i = 0; i < n; i++)
-		speak(page + 4096 - 8);
+		speak(page + PAGE - 8);
 	memset(page, 'x', 100);
 	page[100] = 0;
 	unmapping = 1;
@@ -223,15 +225,15 @@ static void unmap_heap(long n)
 		speak(page);
 	unmapping = 0;
 	pthread_join(id, NULL);
-	mprotect(page, 4096, PROT_NONE);
+	mprotect(page, PAGE, PROT_NONE);
 	for (long i = 0; i < n; i++)
 		speak(page);
-	mprotect(page, 4096, PROT_READ | PROT_WRITE);
-	strcpy(page + 4096 - 8, "on the heap, on two pages");
-	mprotect(page + 4096, 4096, PROT_NONE);
+	mprotect(page, PAGE, PROT_READ | PROT_WRITE);
+	strcpy(page + PAGE - 8, "on the heap, on two pages");
+	mprotect(page + PAGE, PAGE, PROT_NONE);
 	for (long i = 0; i < n; i++)
-		speak(page + 4096 - 8);
-	mprotect(page + 4096, 4096, PROT_READ | PROT_WRITE);
+		speak(page + PAGE - 8);
+	mprotect(page + PAGE, PAGE, PROT_READ | PROT_WRITE);
 }
 
 static long in_handler;
@@ -251,12 +253,12 @@ static void altstack(long n)
 {
 	struct sigaction action = { .sa_handler = handler, .sa_flags = SA_ONSTACK };
 	size_t size = sysconf(_SC_MINSIGSTKSZ) + 2048;
-	char *room = mmap(NULL, size + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *room = mmap(NULL, size + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	stack_t stack = { .ss_size = size };
 
-	size = (size + 4095) & -4096ul;
+	size = (size + PAGE - 1) & -PAGE;
 	stack.ss_size = size;
-	stack.ss_sp = room + 4096;
+	stack.ss_sp = room + PAGE;
 	mprotect(stack.ss_sp, size, PROT_READ | PROT_WRITE);
 	sigaltstack(&stack, NULL);
 	in_handler = n;
@@ -264,7 +266,7 @@ static void altstack(long n)
 	raise(SIGUSR2);
 	stack.ss_flags = SS_DISABLE;
 	sigaltstack(&stack, NULL);
-	munmap(room, size + 4096);
+	munmap(room, size + PAGE);
 }
 
 static void *alt_thread(void *n)

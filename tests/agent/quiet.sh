@@ -32,9 +32,9 @@ waiting() {
 numbers() { sed -E 's/0x[0-9a-f]+/X/g; s/\b[0-9]{3,}\b/N/g'; }
 # Prints its descriptors, threads and mappings without the agent's file. Memory without a name is summed up, because the
 # kernel merges neighbours; the agent's part of it is subtracted.
-bss=0
+bss=0 page=$(getconf PAGESIZE)
 while read -r type offset at physical file memory flags; do
-	[ "$type" = LOAD ] && [ "${flags:0:2}" = RW ] && bss=$((bss + ((at + memory + 4095) & -4096) - ((at + file + 4095) & -4096)))
+	[ "$type" = LOAD ] && [ "${flags:0:2}" = RW ] && bss=$((bss + ((at + memory + page - 1) & -page) - ((at + file + page - 1) & -page)))
 done < <(readelf -lW "$AGENT")
 describe() {
 	local fd range perms offset device inode path size unnamed=0

@@ -78,11 +78,12 @@ static unsigned below(uint64_t *seed, unsigned n)
 /* It is at the end of a page, and the next page is not mapped. */
 static struct request *at_end_of_page(void)
 {
-	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (pages == MAP_FAILED || munmap(pages + 4096, 4096))
+	if (pages == MAP_FAILED || munmap(pages + page, page))
 		exit(3);
-	return (struct request *)(pages + 4096 - sizeof(struct request));
+	return (struct request *)(pages + page - sizeof(struct request));
 }
 
 static void *work(void *arg)

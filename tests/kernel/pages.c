@@ -18,11 +18,17 @@
 
 #include <sys/sdt.h>
 
+#ifdef __x86_64__
+#define PAGE 4096ul
+#else
+#define PAGE 65536ul /* the largest of any CPU */
+#endif
+
 #ifndef NAME
 #define NAME hit
 #endif
 #define F(n)                                                     \
-	__attribute__((noinline, aligned(4096))) void f##n(void) \
+	__attribute__((noinline, aligned(PAGE))) void f##n(void) \
 	{                                                        \
 		STAP_PROBE(pages, NAME);                         \
 	}
@@ -38,7 +44,7 @@ static void (*const all[])(void) = { A(1), A(2), A(3), A(4), A(5), A(6), A(7), A
 
 static void protect(size_t i, int flags)
 {
-	if (mprotect((void *)((uintptr_t)all[i] & -4096ul), 4096, flags))
+	if (mprotect((void *)((uintptr_t)all[i] & -PAGE), PAGE, flags))
 		exit(2);
 }
 
@@ -53,7 +59,7 @@ int main(int argc, char **argv)
 			protect(i, PROT_EXEC);
 	if (argc > 1 && !strcmp(argv[1], "mark"))
 		for (size_t i = 0; i < n; i += 2)
-			madvise((void *)((uintptr_t)all[i] & -4096ul), 4096, MADV_DONTFORK);
+			madvise((void *)((uintptr_t)all[i] & -PAGE), PAGE, MADV_DONTFORK);
 	if (pipe(ready))
 		return 2;
 	for (int i = 0; i < children; i++)

@@ -44,6 +44,7 @@ cat >"$T/kinds.cc" <<'E2'
 #include <string>
 #include <string_view>
 #include <sys/mman.h>
+#include <unistd.h>
 namespace shop {
 enum class state { open, closed = 7 };
 struct db { int id; std::string title; std::string_view view; };
@@ -61,9 +62,10 @@ __attribute__((noinline)) int add(const char *a) { asm volatile(""); return *a; 
 int main()
 {
 	using namespace shop;
-	char *pages = (char *)mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	munmap(pages + 4096, 4096);
-	char *sql = pages + 4096 - 6; /* its last two bytes are not terminated, and at the end of the page */
+	const long page = sysconf(_SC_PAGESIZE);
+	char *pages = (char *)mmap(0, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	munmap(pages + page, page);
+	char *sql = pages + page - 6; /* its last two bytes are not terminated, and at the end of the page */
 	memcpy(sql, "sel\0ct", 6);
 	db d { 5, std::string(300, 'y'), std::string_view(sql + 4, 2) };
 	std::string name = "short";

@@ -26,7 +26,7 @@
 
 #include <sys/sdt.h>
 
-#define PAGE 4096
+#define PAGE 65536 /* the largest of any CPU */
 
 static atomic_long nslow, nfast, nfaults, wanted;
 static atomic_bool stopping;

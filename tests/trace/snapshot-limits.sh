@@ -35,22 +35,29 @@ for order in before after; do
 	expect 0 probe-disable -q -s $S
 done
 
+sampled() { # BACKEND...: records every tenth hit by these backends at once
+	local b recorded
+	for b; do expect 0 probe-enable -q -s $S-$b -b $b --every 10 --flight-recorder=1M -p $pid recorder:hit; done
+	say "run 1000"
+	for b; do
+		probe-stat --json -s $S-$b >"$T/stat"
+		want "$b, --every: all hits" 3000 "$(json '.probes[0] | .recorded + .unsampled' <"$T/stat")"
+		recorded=$(json '.probes[0].recorded' <"$T/stat")
+		# The kernel has up to eight counters, each for some CPUs, and threads move between CPUs.
+		[ "$recorded" -le 300 ] && [ "$recorded" -ge $([ $b = kernel ] && echo 292 || echo 300) ] || fail "$b, --every: $recorded are recorded"
+		want "$b, --every: records" "$recorded" "$(probe-trace -q --json --snapshot -s $S-$b | wc -l)"
+		expect 0 probe-disable -q -s $S-$b
+	done
+}
+backends=(agent)
+[ "$(id -u)" != 0 ] || backends+=(kernel)
 begin 3 env LD_PRELOAD="$AGENT"
-for b in agent kernel; do
-	[ $b = agent ] || [ "$(id -u)" = 0 ] || continue
-	expect 0 probe-enable -q -s $S-$b -b $b --every 10 --flight-recorder=1M -p $pid recorder:hit
-done
-say "run 1000"
-for b in agent kernel; do
-	[ $b = agent ] || [ "$(id -u)" = 0 ] || continue
-	recorded=$(probe-stat --json -s $S-$b | jq .probes[0].recorded)
-	# The kernel has a counter for each CPU, at most 8, which need not end at a multiple of 10.
-	[ $b = agent ] && least=300 || least=293
-	[ "$recorded" -ge $least ] && [ "$recorded" -le 300 ] || fail "$b, --every 10: $recorded of 3000 hits are recorded"
-	want "$b, --every: hits" 3000 "$(probe-stat --json -s $S-$b | jq '.probes[0] | .recorded + .unsampled')"
-	want "$b, --every: records" "$recorded" "$(probe-trace -q --json --snapshot -s $S-$b | wc -l)"
-	expect 0 probe-disable -q -s $S-$b
-done
+# On aarch64 a site has one backend at a time.
+if [ "$(uname -m)" = aarch64 ]; then
+	for b in "${backends[@]}"; do sampled $b; done
+else
+	sampled "${backends[@]}"
+fi
 
 # ---- --trigger exit: processes that cannot be waited for ----
 

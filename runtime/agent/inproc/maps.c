@@ -310,7 +310,7 @@ bool mapping_is_image(const struct map_entry *m, uintptr_t address, size_t size)
 /* ---- gaps ---- */
 
 /* Space between a trampoline region and the mappings around it. */
-#define GAP_MARGIN 65536u
+#define GAP_MARGIN LARGEST_PAGE
 
 static uintptr_t gap_place(uintptr_t start, uintptr_t end, size_t size)
 {

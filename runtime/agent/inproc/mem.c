@@ -16,7 +16,7 @@
 #define PAGE 4096u
 #define ZONE 0x3a0000000000u
 #define ZONE_SIZE (4ull << 40)
-#define ZONE_STEP 65536u
+#define ZONE_STEP LARGEST_PAGE
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

@@ -41,10 +41,12 @@ _Static_assert(shm_ring_stride(AGENT_RING_SIZE_MAX) < INT32_MAX,
 
 /* ---- parts of a region ---- */
 
-/* Returns the size of the region's mapping. */
+/* Returns the size of the region's mapping: whole pages, because a flight recorder follows, and parts are unmapped. */
 static size_t region_size(const struct session_shm *shm)
 {
-	return shm_rings_at + shm->nrings * shm_ring_stride(shm->ring_size);
+	size_t used = shm_rings_at + shm->nrings * shm_ring_stride(shm->ring_size);
+
+	return (used + LARGEST_PAGE - 1) & -(size_t)LARGEST_PAGE;
 }
 
 /* Returns whether this ring, or any after it, was ever taken. Rings are taken from the first on. */

@@ -30,7 +30,7 @@
 #include "runtime/agent/inproc/thread.h"
 
 #define STACK (128u << 10)
-#define GUARD 65536u         /* the largest page */
+#define GUARD LARGEST_PAGE
 #define TLS_ROOM (64u << 10) /* for thread-local storage between the agent's and the thread pointer */
 #define TLS_HEAD 4096u       /* the C library's descriptor of a thread */
 
