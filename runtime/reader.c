@@ -478,6 +478,20 @@ void pp_reader_drop(struct pp_reader *reader)
 	}
 }
 
+int pp_reader_complete_since(struct pp_reader *reader, uint64_t *time, int64_t *time_of_day)
+{
+	*time = 0;
+	*time_of_day = 0;
+	if (!reader->snapshot)
+		return error_set(EINVAL, "the reader does not read a snapshot");
+	if (snapshot_since(reader->snapshot) == UINT64_MAX)
+		return error_set(ENODATA, "records are missing of processes that ended without being counted");
+	*time = snapshot_since(reader->snapshot);
+	if (*time)
+		*time_of_day = wall_time(&reader->wall, *time);
+	return 0;
+}
+
 /* An attachment that ended took its counts with it, so that totals may be lower than before. */
 static uint64_t total_since(uint64_t now, uint64_t before)
 {
