@@ -25,13 +25,15 @@
 
 enum { ROWS = 64, N = 1 << 17, THREADS_MAX = 16 };
 
-static struct log {
+struct log {
 	atomic_ulong counter;
 	uint64_t unused[511];
 	struct pair {
 		uint64_t before, after;
 	} pairs[ROWS][N];
-} *log_;
+};
+
+static struct log *log_;
 
 static bool pauses;
 static long first, nthreads, wanted[THREADS_MAX], made[ROWS];
