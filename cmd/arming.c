@@ -9,6 +9,7 @@
 
 #include "cmd/alloc.h"
 #include "cmd/arming-report.h"
+#include "cmd/find-file.h"
 #include "cmd/images.h"
 #include "cmd/suggest.h"
 #include "cmd/ui.h"
@@ -283,6 +284,21 @@ failed:
 	return err;
 }
 
+/* Returns false, after an error message, if a file was not found. */
+static bool files_are_found(struct options *options)
+{
+	for (size_t i = 0; i < options->nfiles; i++) {
+		char *missing = find_file_error(options->files[i], options->npids);
+
+		if (!missing)
+			continue;
+		ui_error(options, "%s", missing);
+		free(missing);
+		return false;
+	}
+	return true;
+}
+
 struct pp_request *arming_request(struct options *options, const struct arming *arming, enum status *status)
 {
 	struct pp_request *request;
@@ -291,7 +307,11 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 	*status = !err ? STATUS_DONE : err == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 	if (err)
 		ui_error(options, "%s", pp_error());
-	return request;
+	if (err || files_are_found(options))
+		return request;
+	pp_request_free(request);
+	*status = STATUS_FAILED;
+	return NULL;
 }
 
 /* ---- arming ---- */

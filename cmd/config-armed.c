@@ -67,6 +67,7 @@ struct label_reading {
 	struct config *config;
 	struct config_armed_list *armed;
 	const char *session;
+	struct config_unread unread;
 };
 
 /* Takes a line of the label that begins with the word. Returns NULL if it does not. The caller frees it. */
@@ -111,6 +112,20 @@ static int armed_add(const struct pp_labelled *labelled, void *arg)
 	return 0;
 }
 
+/* Reports that a session cannot be read, unless the last reading of the sessions has found the same. Keeps the message. */
+static void unread_report(struct label_reading *r, char *message)
+{
+	const struct config_unread *before = &r->config->unread;
+	bool known = false;
+
+	for (size_t i = 0; i < before->n; i++)
+		known |= !strcmp(before->messages[i], message);
+	if (!known)
+		ui_error(r->config->options, "%s", message);
+	r->unread.messages = xreallocarray(r->unread.messages, r->unread.n + 1, sizeof(*r->unread.messages));
+	r->unread.messages[r->unread.n++] = message;
+}
+
 static int session_add(const char *name, void *arg)
 {
 	struct label_reading *r = arg;
@@ -125,10 +140,10 @@ static int session_add(const char *name, void *arg)
 		pp_session_close(session);
 	}
 	if (err && err != -ENOENT)
-		ui_error(r->config->options,
-		         "session '%s': cannot be read: %s; probes of %s in it stay armed until the next probe-enable "
-		         "--config",
-		         name, pp_error(), r->config->real_path);
+		unread_report(
+			r, xasprintf("session '%s': cannot be read: %s; probes of %s in it stay armed until the next "
+		                     "probe-enable --config",
+		                     name, pp_error(), r->config->real_path));
 	return 0;
 }
 
@@ -138,6 +153,8 @@ void config_armed_read(struct config *config, struct config_armed_list *armed)
 
 	*armed = (struct config_armed_list){ 0 };
 	pp_sessions(session_add, &r);
+	config_unread_free(&config->unread);
+	config->unread = r.unread;
 }
 
 void config_armed_free(struct config_armed_list *armed)

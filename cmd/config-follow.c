@@ -121,6 +121,8 @@ static bool config_reload(struct config *config)
 		config_free(&read);
 		return false;
 	}
+	read.unread = config->unread;
+	config->unread = (struct config_unread){ 0 };
 	config_free(config);
 	*config = read;
 	return true;

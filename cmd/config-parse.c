@@ -301,6 +301,14 @@ bool config_parse(struct config *config, const char *bytes, size_t size)
 	return !config->errors;
 }
 
+void config_unread_free(struct config_unread *unread)
+{
+	for (size_t i = 0; i < unread->n; i++)
+		free(unread->messages[i]);
+	free(unread->messages);
+	*unread = (struct config_unread){ 0 };
+}
+
 void config_free(struct config *config)
 {
 	for (size_t i = 0; i < config->n; i++) {
@@ -314,5 +322,6 @@ void config_free(struct config *config)
 		free(config->strings[i]);
 	free(config->strings);
 	free(config->real_path);
+	config_unread_free(&config->unread);
 	*config = (struct config){ .options = config->options };
 }

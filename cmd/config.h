@@ -64,6 +64,12 @@ struct config_session {
 	size_t n;
 };
 
+/* Messages about the sessions that could not be read when they were last read. --follow reads them often. */
+struct config_unread {
+	char **messages;
+	size_t n;
+};
+
 struct config {
 	const char *path; /* for messages */
 	char *real_path;  /* identifies the file in labels */
@@ -72,6 +78,7 @@ struct config {
 	char **strings; /* what options point to */
 	size_t nstrings;
 	struct options *options; /* of the command, which errors are reported with */
+	struct config_unread unread;
 	size_t errors;
 	bool muted; /* the errors of the part that is being parsed were reported before */
 };
@@ -85,6 +92,7 @@ bool config_parse(struct config *config, const char *bytes, size_t size);
 /* Reads and parses the file. Returns the status that the command exits with if that fails, else STATUS_DONE. */
 enum status config_read(struct config *config, const char *path, struct options *options);
 void config_free(struct config *config);
+void config_unread_free(struct config_unread *unread);
 
 /* ---- keys ---- */
 

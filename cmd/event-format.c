@@ -25,12 +25,16 @@ static const struct tm *event_local_time(int64_t ns)
 	return &tm;
 }
 
-void event_put_time(FILE *out, const struct pp_event *event)
+void event_put_time_of_day(FILE *out, int64_t ns)
 {
-	int64_t ns = pp_event_time_of_day(event);
 	const struct tm *tm = event_local_time(ns);
 
 	fprintf(out, "%02d:%02d:%02d.%06u", tm->tm_hour, tm->tm_min, tm->tm_sec, (unsigned)(ns / 1000 % 1000000));
+}
+
+void event_put_time(FILE *out, const struct pp_event *event)
+{
+	event_put_time_of_day(out, pp_event_time_of_day(event));
 }
 
 void event_put_date(FILE *out, const struct pp_event *event)
@@ -223,7 +227,7 @@ static json_object *event_json_args(const struct pp_event *event, json_object **
 	return args;
 }
 
-void event_put_json(FILE *out, const struct pp_event *event)
+void event_put_json(FILE *out, const struct pp_event *event, bool complete)
 {
 	json_object *object = json_new_object(), *cuts = NULL, *names = NULL;
 
@@ -237,6 +241,8 @@ void event_put_json(FILE *out, const struct pp_event *event)
 		json_add(object, "names", names);
 	if (cuts)
 		json_add(object, "cut", cuts);
+	if (!complete)
+		json_add_bool(object, "complete", false);
 	json_print(out, object);
 	putc('\n', out);
 }

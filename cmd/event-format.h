@@ -4,6 +4,7 @@
 
 #include <probepoint.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 /* How lines of text look. Zeroed: plain. */
@@ -20,10 +21,15 @@ struct event_look {
 
 /* Prints a line: TIME PID/TID COMM PROVIDER:NAME ARG=VALUE ... TIME is the local time of day. */
 void event_put_text(FILE *out, const struct pp_event *event, struct event_look *look);
-/* Prints the event as one JSON object on a line. Its time is in ns of CLOCK_MONOTONIC. */
-void event_put_json(FILE *out, const struct pp_event *event);
+/*
+ * Prints the event as one JSON object on a line. Its time is in ns of CLOCK_MONOTONIC. complete false: records of its time are
+ * missing, because they were overwritten.
+ */
+void event_put_json(FILE *out, const struct pp_event *event, bool complete);
 void event_look_release(struct event_look *look);
 
+/* Prints a time of day in ns since 1970, as the local time. */
+void event_put_time_of_day(FILE *out, int64_t ns);
 /* Parts of a line: the local time of day, the date, the arguments, and one argument. quoted: with quotes around strings. */
 void event_put_time(FILE *out, const struct pp_event *event);
 void event_put_date(FILE *out, const struct pp_event *event);

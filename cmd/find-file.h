@@ -2,11 +2,21 @@
 #ifndef CMD_FIND_FILE_H
 #define CMD_FIND_FILE_H
 
+#include <stddef.h>
+#include <sys/types.h>
+
 /*
- * Returns the path of a file that a user has named. A name without a slash that is not in the working directory is searched
- * in PATH, as the shell does, and then as the dynamic loader does. Returns the name itself if it is not found. The path is
- * not freed.
+ * Finds a file that a user has named. A path that exists, or that has a slash, is the path. Any other name is searched among
+ * the files that the processes map, then in PATH, as the shell does, then as the dynamic loader does. Sets *path,
+ * which is not freed, to the path, or to the name itself if the file is not found. Returns NULL, or an error message if the
+ * processes map different files of this name. The caller frees it.
  */
-const char *find_file(const char *name);
+char *find_file(const char *name, const pid_t *pids, size_t npids, const char **path);
+
+/*
+ * Returns the error message for a file that find_file() did not find. It says where the file was searched. The caller frees
+ * it. NULL: the file was found, or is a path.
+ */
+char *find_file_error(const char *path, size_t npids);
 
 #endif

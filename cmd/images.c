@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "cmd/alloc.h"
+#include "cmd/find-file.h"
 #include "cmd/options.h"
 #include "cmd/ui.h"
 
@@ -71,7 +72,17 @@ void images_add_file(struct images *images, const char *path)
 {
 	size_t n = images->n;
 	bool failed = images->failed;
-	int err = pp_archive_members(path, images_add_member, images);
+	char *missing = find_file_error(path, images->report ? images->report->npids : 0);
+	int err;
+
+	if (missing) {
+		images->failed = true;
+		if (images->report)
+			ui_error(images->report, "%s", missing);
+		free(missing);
+		return;
+	}
+	err = pp_archive_members(path, images_add_member, images);
 
 	if (err == 1 || err == -ENOENT) { /* no archive, or a member of one */
 		images_add(images, path, path);

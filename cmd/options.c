@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cmd/alloc.h"
+#include "cmd/find-file.h"
 #include "cmd/ui.h"
 
 enum {
@@ -431,7 +432,8 @@ static const struct argp_option pid[] = {
 	{ 0 },
 };
 static const struct argp_option file[] = {
-	{ "file", 'f', "FILE", 0, "select this executable or shared library; can be repeated", 1 },
+	{ "file", 'f', "FILE", 0,
+	  "select this executable or shared library, by its path or name as in libc.so.6; can be repeated", 1 },
 	{ 0 },
 };
 static const struct argp_option filter[] = {
@@ -551,6 +553,17 @@ static void standard_streams_fill(void)
 			exit(STATUS_FAILED);
 }
 
+/* Replaces names of files by paths. -p can follow -f, so all options have been parsed. */
+static void options_find_files(struct options *o)
+{
+	for (size_t i = 0; i < o->nfiles; i++) {
+		char *error = find_file(o->files[i], o->pids, o->npids, &o->files[i]);
+
+		if (error)
+			options_usage_exit(o, "-f: %s", error);
+	}
+}
+
 void options_parse(const struct argp *argp, int argc, char **argv, struct options *options, void *input)
 {
 	unsigned flags = ARGP_IN_ORDER;
@@ -566,6 +579,7 @@ void options_parse(const struct argp *argp, int argc, char **argv, struct option
 	}
 	if (argp_parse(argp, argc, argv, flags, NULL, input))
 		options_usage_exit(options, "%s", options->usage_error);
+	options_find_files(options);
 }
 
 const char *options_session_name(const struct options *options)

@@ -9,7 +9,6 @@
 
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
-#include "cmd/find-file.h"
 #include "cmd/images.h"
 #include "cmd/list-check.h"
 #include "cmd/options.h"
@@ -53,7 +52,7 @@ static error_t list_add_file(struct argp_state *state, struct options *o, const 
 		return options_usage_error(state, o, "empty file name");
 	if (options_is_stray_pid(o, argument) && access(argument, F_OK))
 		return options_stray_pid_error(state, o, argument, "FILE");
-	options_append(&o->files, &o->nfiles, find_file(argument));
+	options_append(&o->files, &o->nfiles, argument);
 	return 0;
 }
 

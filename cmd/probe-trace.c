@@ -684,9 +684,11 @@ static enum status trace_follow(struct trace_command *t)
 		status = STATUS_FAILED;
 	}
 	if (began && t->directory)
-		trace_about_write(
-			&t->options, t->directory, t->session, t->armed,
-			&(struct trace_totals){ t->options.recorded, t->options.lost, t->damaged, t->removed });
+		trace_about_write(&t->options, t->directory, t->session, t->armed,
+		                  &(struct trace_totals){ .recorded = t->options.recorded,
+		                                          .lost = t->options.lost,
+		                                          .damaged = t->damaged,
+		                                          .removed = t->removed });
 	if (t->reader)
 		pp_reader_done(t->reader);
 	pp_reader_free(t->reader);

@@ -50,7 +50,7 @@ int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event 
 		return sink->error;
 	}
 	if (sink->json) {
-		event_put_json(sink->memory, event);
+		event_put_json(sink->memory, event, pp_event_time(event) >= sink->complete_since);
 	} else if (sink->format) {
 		format_put(sink->memory, sink->format, event);
 		putc('\n', sink->memory);

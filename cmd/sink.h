@@ -23,7 +23,8 @@ struct sink {
 	struct otlp *otlp;           /* NULL: no OTLP */
 	const struct format *format; /* NULL: the usual line */
 	struct event_look look;
-	FILE *memory; /* the lines that are not written yet */
+	uint64_t complete_since; /* ns; of a snapshot: pp_reader_complete_since(), UINT64_MAX: not known */
+	FILE *memory;            /* the lines that are not written yet */
 	char *bytes;
 	size_t size;
 	struct pp_mark marks[SINK_LINES]; /* one for each line */

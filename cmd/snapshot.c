@@ -209,8 +209,33 @@ static int records_write(const struct snapshot_command *s, struct pp_reader *rea
 	return err;
 }
 
+/*
+ * Returns the text that says since when the snapshot is complete, for the end of the message; "" if nothing was overwritten. Stores the
+ * time in *since, UINT64_MAX if it is not known. The caller frees the text.
+ */
+static char *complete_text(struct pp_reader *reader, uint64_t *since)
+{
+	int64_t time_of_day;
+	size_t size;
+	char *text;
+	FILE *out;
+
+	if (pp_reader_complete_since(reader, since, &time_of_day)) {
+		*since = UINT64_MAX;
+		return xasprintf("; not known to be complete: %s", pp_error());
+	}
+	if (!*since)
+		return xstrdup("");
+	out = xmemstream(&text, &size);
+	fputs("; complete since ", out);
+	event_put_time_of_day(out, time_of_day);
+	xmemstream_close(out);
+	return text;
+}
+
+/* complete: what complete_text() returned. */
 static void report_snapshot(const struct snapshot_command *s, struct pp_session *session, uint64_t written,
-                            const struct pp_record_counts *counts)
+                            const struct pp_record_counts *counts, const char *complete)
 {
 	uint64_t overwritten = 0, lost = 0;
 	char damaged[64] = "";
@@ -229,9 +254,9 @@ static void report_snapshot(const struct snapshot_command *s, struct pp_session 
 	if (counts->damaged)
 		snprintf(damaged, sizeof(damaged), ", %" PRIu64 " incomplete", counts->damaged);
 	ui_info(s->options,
-	        "%" PRIu64 " record%s%s%s; in the session so far %" PRIu64 " overwritten, %" PRIu64 " lost%s", written,
-	        ui_plural(written), s->directory ? " in " : "", s->directory ? s->directory : "", overwritten, lost,
-	        damaged);
+	        "%" PRIu64 " record%s%s%s; in the session so far %" PRIu64 " overwritten, %" PRIu64 " lost%s%s",
+	        written, ui_plural(written), s->directory ? " in " : "", s->directory ? s->directory : "", overwritten,
+	        lost, damaged, complete);
 }
 
 static enum status snapshot_write(const struct snapshot_command *s, struct pp_session *session)
@@ -239,13 +264,16 @@ static enum status snapshot_write(const struct snapshot_command *s, struct pp_se
 	struct pp_record_counts counts;
 	struct pp_trace *out = NULL;
 	struct pp_reader *reader;
-	uint64_t written;
+	uint64_t written, since;
+	char *complete;
 	int err;
 
 	if (pp_reader_open_snapshot(session, &reader)) {
 		ui_error(s->options, "%s", pp_error());
 		return STATUS_FAILED;
 	}
+	complete = complete_text(reader, &since);
+	s->sink->complete_since = since;
 	err = s->directory ? pp_trace_create(s->directory, session, &out) : 0;
 	if (!err)
 		err = records_write(s, reader, out);
@@ -264,9 +292,13 @@ static enum status snapshot_write(const struct snapshot_command *s, struct pp_se
 	pp_reader_free(reader);
 	if (out)
 		trace_about_write(s->options, s->directory, session, NULL,
-		                  &(struct trace_totals){
-					  .recorded = written, .lost = counts.damaged, .damaged = counts.damaged });
-	report_snapshot(s, session, written, &counts);
+		                  &(struct trace_totals){ .recorded = written,
+		                                          .lost = counts.damaged,
+		                                          .damaged = counts.damaged,
+		                                          .is_snapshot = true,
+		                                          .complete_since = since });
+	report_snapshot(s, session, written, &counts, complete);
+	free(complete);
 	return err ? STATUS_FAILED : STATUS_DONE;
 }
 

@@ -65,6 +65,9 @@ static json_object *about_json(struct pp_session *session, json_object *armed, c
 		json_add_uint(about, "damaged", totals->damaged);
 		json_add_uint(about, "removed", totals->removed);
 	}
+	if (totals && totals->is_snapshot)
+		json_add(about, "complete_since",
+		         totals->complete_since == UINT64_MAX ? NULL : json_uint(totals->complete_since));
 	json_add(about, "arming", armed ? json_object_get(armed) : NULL);
 	json_add(about, "probes", counts_json(session));
 	return about;

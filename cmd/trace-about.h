@@ -4,6 +4,7 @@
 #define CMD_TRACE_ABOUT_H
 
 #include <probepoint.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "cmd/options.h"
@@ -12,6 +13,8 @@ struct json_object;
 
 struct trace_totals {
 	uint64_t recorded, lost, damaged, removed;
+	bool is_snapshot;
+	uint64_t complete_since; /* ns; of a snapshot: pp_reader_complete_since(), UINT64_MAX: not known */
 };
 
 /*

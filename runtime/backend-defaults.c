@@ -221,9 +221,9 @@ size_t backend_has_no_flight(const struct attachment *attachment)
 	return 0;
 }
 
-int backend_snapshots_nothing(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed)
+int backend_snapshots_nothing(struct pp_session *session, snapshot_fn *fn, void *arg, struct snapshot_gaps *gaps)
 {
-	(void)session, (void)fn, (void)arg, (void)passed;
+	(void)session, (void)fn, (void)arg, (void)gaps;
 	return 0;
 }
 

@@ -34,6 +34,22 @@ struct record_thread;
 #define ATTACHMENT_NUMBER_MAX 0x0fffffffu
 
 typedef int agg_cell_fn(const struct agg_key *key, size_t key_size, const struct agg_cell *cell, void *arg);
+/* What a snapshot of flight recorders does not have. */
+struct snapshot_gaps {
+	/* At least the number of records that cannot be returned because they are being written or are overwritten meanwhile. */
+	uint64_t passed;
+	/*
+	 * ns: from this time on, no record was overwritten before the snapshot began. 0: none was at all; UINT64_MAX: not
+	 * known.
+	 */
+	uint64_t since;
+};
+
+static inline void snapshot_gaps_until(struct snapshot_gaps *gaps, uint64_t since)
+{
+	gaps->since = since > gaps->since ? since : gaps->since;
+}
+
 /* Receives a record of a flight recorder, which is valid during the call. Stops the caller by a nonzero result. */
 typedef int snapshot_fn(const struct record_thread *thread, const struct record *record, size_t size, void *arg);
 typedef int agg_misfit_fn(uint32_t group, unsigned column, const struct agg_misfit *misfit, void *arg);
@@ -219,10 +235,9 @@ struct backend {
 	size_t (*flight)(const struct attachment *attachment);
 	/*
 	 * Calls fn with each record in the memory of the session's flight recorders, in any order, until it returns
-	 * nonzero, and returns that value. Adds to *passed, at least, the number of records that cannot be returned
-	 * because they are being written or are overwritten meanwhile.
+	 * nonzero, and returns that value. Adds to *gaps.
 	 */
-	int (*snapshot)(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed);
+	int (*snapshot)(struct pp_session *session, snapshot_fn *fn, void *arg, struct snapshot_gaps *gaps);
 	/* Returns how many bytes of memory the session's flight recorders have now. */
 	uint64_t (*held)(struct pp_session *session);
 };
@@ -278,7 +293,7 @@ bool backend_keeps_nothing(void *reader, const struct record_thread *thread);
 uint64_t backend_damages_nothing(void *reader);
 bool backend_loses_nothing(const struct attachment *attachment, uint32_t point, pid_t pid);
 size_t backend_has_no_flight(const struct attachment *attachment);
-int backend_snapshots_nothing(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed);
+int backend_snapshots_nothing(struct pp_session *session, snapshot_fn *fn, void *arg, struct snapshot_gaps *gaps);
 uint64_t backend_holds_no_records(struct pp_session *session);
 
 #endif

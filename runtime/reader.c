@@ -157,17 +157,6 @@ int pp_reader_open_snapshot(struct pp_session *session, struct pp_reader **reade
 	return 0;
 }
 
-/* All records that were returned are delivered. */
-static void reader_done(struct pp_reader *r)
-{
-	uint64_t until = r->held.n ? reorder_time(&r->held) : r->dropped;
-
-	r->undone = 0;
-	for (size_t i = 0; i < nbackends; i++)
-		if (r->sources[i])
-			backends[i]->reader_done(r->sources[i], until);
-}
-
 int pp_reader_limit(struct pp_reader *reader, uint64_t count)
 {
 	if (!count || reader->ordered)
@@ -186,7 +175,12 @@ void pp_reader_keep(struct pp_reader *reader)
 
 void pp_reader_done(struct pp_reader *reader)
 {
-	reader_done(reader);
+	uint64_t until = reader->held.n ? reorder_time(&reader->held) : reader->dropped;
+
+	reader->undone = 0;
+	for (size_t i = 0; i < nbackends; i++)
+		if (reader->sources[i])
+			backends[i]->reader_done(reader->sources[i], until);
 }
 
 void pp_reader_free(struct pp_reader *reader)
@@ -194,7 +188,7 @@ void pp_reader_free(struct pp_reader *reader)
 	if (!reader)
 		return;
 	if (!reader->keeps)
-		reader_done(reader);
+		pp_reader_done(reader);
 	reader->session->nsnapshots -= reader->snapshot != NULL;
 	snapshot_free(reader->snapshot);
 	for (size_t i = 0; i < nbackends; i++)
@@ -414,12 +408,12 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 	int n;
 
 	if (!reader->keeps && reader->undone >= UNDONE_MAX)
-		reader_done(reader);
+		pp_reader_done(reader);
 	if (reader->limit && reader->returned >= reader->limit)
 		return 0;
 	n = reader_take(reader, timeout_ms, &backend, &thread, &record, &size);
 	if (!n && !reader->keeps && reader->undone)
-		reader_done(reader);
+		pp_reader_done(reader);
 	reader->undone += n > 0;
 	reader->returned += n > 0;
 	if (!n) {
@@ -476,6 +470,20 @@ void pp_reader_drop(struct pp_reader *reader)
 					     .point = record->point });
 		free(held);
 	}
+}
+
+int pp_reader_complete_since(struct pp_reader *reader, uint64_t *time, int64_t *time_of_day)
+{
+	*time = 0;
+	*time_of_day = 0;
+	if (!reader->snapshot)
+		return error_set(EINVAL, "the reader does not read a snapshot");
+	if (snapshot_since(reader->snapshot) == UINT64_MAX)
+		return error_set(ENODATA, "records are missing of processes that ended without being counted");
+	*time = snapshot_since(reader->snapshot);
+	if (*time)
+		*time_of_day = wall_time(&reader->wall, *time);
+	return 0;
 }
 
 /* An attachment that ended took its counts with it, so that totals may be lower than before. */

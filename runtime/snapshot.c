@@ -29,7 +29,7 @@ struct snapshot {
 	size_t n, room, next;
 	char *bytes;
 	size_t nbytes, bytes_room;
-	uint64_t passed;
+	struct snapshot_gaps gaps;
 };
 
 static int snapshot_add(const struct record_thread *thread, const struct record *record, size_t size, void *arg)
@@ -68,7 +68,7 @@ int snapshot_take(struct pp_session *session, struct snapshot **snapshot)
 	for (size_t i = 0; i < nbackends && !err; i++) {
 		s->backend = backends[i];
 		if (session->states[i])
-			err = backends[i]->snapshot(session, snapshot_add, s, &s->passed);
+			err = backends[i]->snapshot(session, snapshot_add, s, &s->gaps);
 	}
 	if (err) {
 		snapshot_free(s);
@@ -96,7 +96,12 @@ uint64_t snapshot_records(const struct snapshot *snapshot)
 
 uint64_t snapshot_passed(const struct snapshot *snapshot)
 {
-	return snapshot->passed;
+	return snapshot->gaps.passed;
+}
+
+uint64_t snapshot_since(const struct snapshot *snapshot)
+{
+	return snapshot->gaps.since;
 }
 
 int snapshot_next(struct snapshot *s, const struct backend **backend, const struct record_thread **thread,
@@ -171,7 +176,7 @@ static int snapshot_count_recorded(struct snapshot_counts *counts, const struct 
 struct snapshot_counts *snapshot_count(struct pp_session *session)
 {
 	struct snapshot_counts *counts;
-	uint64_t passed = 0;
+	struct snapshot_gaps gaps = { 0 };
 	int err = 0;
 
 	if (!session_flight(session))
@@ -186,7 +191,7 @@ struct snapshot_counts *snapshot_count(struct pp_session *session)
 	for (size_t i = 0; i < nbackends && counts->n && !err; i++) {
 		counts->backend = backends[i];
 		if (session->states[i])
-			err = backends[i]->snapshot(session, snapshot_count_one, counts, &passed);
+			err = backends[i]->snapshot(session, snapshot_count_one, counts, &gaps);
 	}
 	if (!err)
 		return counts;

@@ -19,6 +19,8 @@ void snapshot_free(struct snapshot *snapshot);
 /* Returns the number of records, and how many could not be copied. */
 uint64_t snapshot_records(const struct snapshot *snapshot);
 uint64_t snapshot_passed(const struct snapshot *snapshot);
+/* Returns since when no record was overwritten: struct snapshot_gaps. */
+uint64_t snapshot_since(const struct snapshot *snapshot);
 /* Returns 1 and the next record, which is valid as long as the snapshot; 0: there are no more. */
 int snapshot_next(struct snapshot *snapshot, const struct backend **backend, const struct record_thread **thread,
                   const struct record **record, size_t *size);

@@ -21,13 +21,20 @@
 
 #define VARIABLES_MAX 65536
 
-static bool is_environ(const char *name)
+/* Names of one variable. */
+static const char *const environ_names[] = { "environ", "__environ", "_environ", NULL };
+static const char *const program_names[] = { "program_invocation_name", "__progname_full", NULL };
+
+static bool name_is_one_of(const char *name, const char *const *names)
 {
-	return name && (!strcmp(name, "environ") || !strcmp(name, "__environ") || !strcmp(name, "_environ"));
+	for (; name && *names; names++)
+		if (!strcmp(name, *names))
+			return true;
+	return false;
 }
 
-/* Returns the address of the symbol as linked; 0: the image does not define it. */
-static uint64_t elf_find_environ(Elf *elf)
+/* Returns the address of the variable as linked; 0: the image does not define it. */
+static uint64_t elf_find_variable(Elf *elf, const char *const *names)
 {
 	Elf_Scn *section = NULL;
 
@@ -40,16 +47,16 @@ static uint64_t elf_find_environ(Elf *elf)
 			continue;
 		for (int i = 0; gelf_getsym(data, i, &sym); i++)
 			if (sym.st_shndx != SHN_UNDEF && sym.st_size == 8 && GELF_ST_TYPE(sym.st_info) == STT_OBJECT &&
-			    is_environ(elf_strptr(elf, sh.sh_link, sym.st_name)))
+			    name_is_one_of(elf_strptr(elf, sh.sh_link, sym.st_name), names))
 				return sym.st_value;
 	}
 	return 0;
 }
 
 /* Returns the address of the variable in an image whose first mapping is m; 0: the image does not define it. */
-static uint64_t elf_environ_address(Elf *elf, const struct mapping *m)
+static uint64_t elf_variable_address(Elf *elf, const struct mapping *m, const char *const *names)
 {
-	uint64_t at = gelf_getclass(elf) == ELFCLASS64 ? elf_find_environ(elf) : 0;
+	uint64_t at = gelf_getclass(elf) == ELFCLASS64 ? elf_find_variable(elf, names) : 0;
 	size_t nheaders = 0;
 	GElf_Phdr ph;
 
@@ -61,7 +68,7 @@ static uint64_t elf_environ_address(Elf *elf, const struct mapping *m)
 }
 
 /* Returns the address of the variable if this mapping is the first of an image that defines it; else 0. */
-static uint64_t mapping_find_environ(const struct process *process, const struct mapping *m)
+static uint64_t mapping_find_variable(const struct process *process, const struct mapping *m, const char *const *names)
 {
 	char path[PATH_MAX + 32];
 	uint64_t at = 0;
@@ -78,7 +85,7 @@ static uint64_t mapping_find_environ(const struct process *process, const struct
 		Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
 
 		if (elf && elf_kind(elf) == ELF_K_ELF)
-			at = elf_environ_address(elf, m);
+			at = elf_variable_address(elf, m, names);
 		elf_end(elf);
 	}
 	close(fd);
@@ -127,10 +134,31 @@ static int environment_find(const struct process *process, uint64_t list, const 
 	return 0;
 }
 
+/* Returns the address of the variable in the process; 0: no image defines it. */
+static uint64_t process_find_variable(const struct process *process, const char *const *names)
+{
+	uint64_t at = 0;
+
+	/* The executable comes first: if it has a copy of the variable, all images use that one. */
+	for (size_t i = 0; !at && i < process->nmaps; i++)
+		at = mapping_find_variable(process, &process->maps[i], names);
+	return at;
+}
+
+/* Whether the C library has not begun yet. It sets the program's name, which is "" before, after the environment. */
+static bool process_is_starting(const struct process *process)
+{
+	uint64_t at = process_find_variable(process, program_names), name;
+	char first;
+
+	return at &&
+	       (process_read(process, at, &name, sizeof(name)) || process_read(process, name, &first, 1) || !first);
+}
+
 int environment_read(pid_t pid, const char *name, char *value, size_t size)
 {
 	struct process *process;
-	uint64_t at = 0, list;
+	uint64_t at, list;
 	int err = process_open(pid, &process);
 
 	if (err)
@@ -139,12 +167,14 @@ int environment_read(pid_t pid, const char *name, char *value, size_t size)
 	err = process_read_maps(process);
 	if (err)
 		goto out;
-	/* The executable comes first: if it has a copy of the variable, all images use that one. */
-	for (size_t i = 0; !at && i < process->nmaps; i++)
-		at = mapping_find_environ(process, &process->maps[i]);
+	at = process_find_variable(process, environ_names);
 	err = at ? process_read(process, at, &list, sizeof(list)) : -ENOENT;
 	if (err)
 		goto out;
+	if (!list && process_is_starting(process)) {
+		err = -EAGAIN;
+		goto out;
+	}
 	err = environment_find(process, list, name, value, size);
 out:
 	process_free(process);

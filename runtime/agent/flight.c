@@ -10,6 +10,12 @@
  *  3. Parts of slots have entries with the ring and the position that they had. Those from the position on at which the ring
  *     was read are skipped, so no record is returned twice.
  *
+ * What is missing is known by positions. The entries that are found of a ring, from where it was read backwards, follow each other
+ * up to a gap. Entries before the gap were overwritten, so the ring is complete from the first entry after it. That entry can be
+ * earlier than one before the gap: a signal handler that hits takes its times after that of the hit it interrupts, and its
+ * entries come first. With fewer than FIRST such handlers nested, the latest of the first FIRST entries is later than all
+ * entries before.
+ *
  * All that is read is another process's data, which is checked after it was copied.
  */
 #include "runtime/agent/flight.h"
@@ -32,6 +38,30 @@ struct entries {
 	unsigned char *bytes; /* room for those of a ring, and of a slot */
 };
 
+enum { FIRST = 8 };
+
+/* The times of the first records of some entries, in the region's clock. */
+struct first_times {
+	uint64_t times[FIRST];
+	size_t n;
+};
+
+/* What was found of a ring. */
+struct ring_run {
+	uint64_t read_from; /* entries from here on were read in the ring */
+	uint64_t begin;     /* all entries from here up to `read_from` were found in slots */
+	bool broken;        /* entries before `begin` are not there */
+	bool cut;           /* entries of the ring could not be read */
+	struct first_times first;
+};
+
+/* Entries of a ring that follow each other in a slot. */
+struct slot_run {
+	uint32_t ring;
+	uint64_t begin, end; /* end == begin: none */
+	struct first_times first;
+};
+
 /* What the flight recorder is read into. */
 struct flight_work {
 	const struct mapped_shm *shm;
@@ -39,8 +69,56 @@ struct flight_work {
 	uint64_t now;   /* ns; no record that was copied is later */
 	uint64_t *ring; /* a copy of a ring's memory */
 	struct entries entries;
-	uint64_t read_from[]; /* of each ring: positions from here on were read in the ring */
+	struct ring_run runs[]; /* of each ring */
 };
+
+/* ---- what was overwritten ---- */
+
+static void first_times_add(struct first_times *first, uint64_t time)
+{
+	if (first->n < FIRST)
+		first->times[first->n++] = time;
+}
+
+/* Adds entries of a slot to what was found of their ring. Entries come from the last to the first. */
+static void ring_run_add(struct flight_work *w, struct slot_run *found)
+{
+	struct ring_run *run = &w->runs[found->ring];
+
+	if (found->begin == found->end || run->broken || found->begin >= run->begin)
+		return;
+	run->broken = found->end < run->begin;
+	if (run->broken)
+		return;
+	run->begin = found->begin;
+	for (size_t i = 0; i < run->first.n; i++)
+		first_times_add(&found->first, run->first.times[i]);
+	run->first = found->first;
+}
+
+/* Returns since when the ring is complete, in the region's clock. 0: nothing was overwritten; UINT64_MAX: not yet. */
+static uint64_t ring_run_since(const struct flight_work *w, uint32_t ring)
+{
+	const struct ring_run *run = &w->runs[ring];
+	uint64_t since = run->first.n && !run->cut ? 0 : UINT64_MAX;
+
+	if (!run->cut && run->begin == __atomic_load_n(&shm_ring(w->shm, ring)->origin, __ATOMIC_RELAXED))
+		return 0;
+	for (size_t i = 0; i < run->first.n; i++)
+		since = run->first.times[i] > since ? run->first.times[i] : since;
+	return since;
+}
+
+static void flight_find_gaps(const struct flight_work *w, uint32_t nrings)
+{
+	for (uint32_t i = 0; i < nrings; i++) {
+		uint64_t since = ring_run_since(w, i), now = clock_ns();
+
+		if (since && since != UINT64_MAX)
+			since = record_clock_to_ns(w->reading->clock, w->shm, since, &now);
+		snapshot_gaps_until(w->reading->gaps, since == UINT64_MAX ? now : since);
+	}
+}
 
 /* ---- records ---- */
 
@@ -69,9 +147,9 @@ static int record_give(struct flight_work *w, const struct record *from, size_t 
 	return r->fn(&thread, record, 8 * words, r->arg);
 }
 
-/* Gives the records among the entries with positions from `from` up to `until`. */
+/* Gives the records among the entries with positions from `from` up to `until`. Adds the times of the first ones to *first. */
 static int entries_give(struct flight_work *w, const struct entries *e, uint64_t from, uint64_t until, uint32_t tid,
-                        const char comm[16])
+                        const char comm[16], struct first_times *first)
 {
 	/* Times are limited to now, so now has to be after the copy. Else the last records of a thread have one time. */
 	w->now = clock_ns();
@@ -92,8 +170,10 @@ static int entries_give(struct flight_work *w, const struct entries *e, uint64_t
 		if (e->begin + at >= until)
 			break;
 		if (word < AGENT_WORD_SKIP)
-			*w->reading->passed += word != 0;
-		else if (word >= AGENT_WORD_TIME && e->begin + at >= from && words <= RECORD_SIZE_MAX / 8)
+			w->reading->gaps->passed += word != 0;
+		else if (word >= AGENT_WORD_TIME)
+			first_times_add(first, word);
+		if (word >= AGENT_WORD_TIME && e->begin + at >= from && words <= RECORD_SIZE_MAX / 8)
 			err = record_give(w, record, words, tid, comm);
 		if (err)
 			return err;
@@ -128,9 +208,10 @@ static void ring_copy(const struct mapped_shm *shm, uint32_t ring, uint64_t *to)
 
 /*
  * Takes the entries between two positions out of a copy. Ends at one that is not valid, and at one that was not finished and
- * has changed since, because its thread may have given back what it did not need, and then written there.
+ * has changed since, because its thread may have given back what it did not need, and then written there. Returns false if
+ * there are more: those of a signal handler that interrupted a hit.
  */
-static void ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t from, uint64_t head)
+static bool ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t from, uint64_t head)
 {
 	struct entries *to = &w->entries;
 
@@ -147,26 +228,28 @@ static void ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t fro
 		else
 			words = word ? word : 1;
 		if (!words || words > left || words > RECORD_SIZE_MAX / 8)
-			return;
+			return false;
 		if (word < AGENT_WORD_SKIP &&
 		    __atomic_load_n((const uint64_t *)(shm_data(w->shm, ring) + ring_offset(w->shm, from)),
 		                    __ATOMIC_ACQUIRE) != word)
-			return;
+			return words == left;
 		memcpy(to->bytes + to->size, at, 8 * words);
 		to->size += 8 * words;
 		from += 8 * words;
 	}
+	return true;
 }
 
-/* Reads a ring, and gives its records. Sets w->read_from. */
+/* Reads a ring, and gives its records. Begins its run. */
 static int flight_read_ring(struct flight_work *w, uint32_t ring)
 {
 	const struct agent_ring *header = shm_ring(w->shm, ring);
+	struct ring_run *run = &w->runs[ring];
 	uint64_t kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE), head;
 	uint32_t tid;
 	char comm[16];
 
-	w->read_from[ring] = kept;
+	run->read_from = run->begin = kept;
 	if (!shm_ring_is_used(w->shm, ring))
 		return 0;
 	head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
@@ -174,12 +257,12 @@ static int flight_read_ring(struct flight_work *w, uint32_t ring)
 	memcpy(comm, header->comm, sizeof(comm));
 	ring_copy(w->shm, ring, w->ring);
 	kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE);
-	w->read_from[ring] = kept;
+	run->read_from = run->begin = kept;
 	/* The thread may have dropped all of these meanwhile. */
 	if (head - kept > w->shm->ring_size || (head | kept) & 7)
 		return 0;
-	ring_take_entries(w, ring, kept, head);
-	return entries_give(w, &w->entries, kept, head, tid, comm);
+	run->cut = !ring_take_entries(w, ring, kept, head);
+	return entries_give(w, &w->entries, kept, head, tid, comm, &run->first);
 }
 
 /* ---- slots ---- */
@@ -213,6 +296,7 @@ static int slot_copy(const struct agent_flight_slot *slot, uint64_t number, stru
 /* Gives the records of the parts of a slot. Ends at a part that is not valid. */
 static int parts_give(struct flight_work *w)
 {
+	struct slot_run found = { .ring = 0 };
 	struct agent_flight_part part;
 	int err = 0;
 
@@ -223,10 +307,17 @@ static int parts_give(struct flight_work *w)
 		at += sizeof(part);
 		if (!part.size || part.size & 7 || part.size > w->entries.size - at || part.ring >= w->shm->nrings)
 			break;
+		if (part.ring != found.ring || part.begin != found.end) {
+			ring_run_add(w, &found);
+			found = (struct slot_run){ .ring = part.ring, .begin = part.begin };
+		}
+		found.end = part.begin + part.size;
 		entries = (struct entries){ part.begin, part.size, w->entries.bytes + at };
-		err = entries_give(w, &entries, part.begin, w->read_from[part.ring], part.tid, part.comm);
+		err = entries_give(w, &entries, part.begin, w->runs[part.ring].read_from, part.tid, part.comm,
+		                   &found.first);
 		at += part.size;
 	}
+	ring_run_add(w, &found);
 	return err;
 }
 
@@ -280,7 +371,8 @@ static int flight_read_slots(struct flight_work *w)
 
 int flight_read(const struct mapped_shm *shm, const struct flight_reading *reading)
 {
-	struct flight_work *w = calloc(1, sizeof(*w) + shm->nrings * sizeof(*w->read_from));
+	struct flight_work *w = calloc(1, sizeof(*w) + shm->nrings * sizeof(*w->runs));
+	const uint32_t known = shm_known_rings(shm);
 	int err = 0;
 
 	if (!w)
@@ -291,10 +383,12 @@ int flight_read(const struct mapped_shm *shm, const struct flight_reading *readi
 	w->entries.bytes = malloc(ring_bytes(shm));
 	if (!w->ring || !w->entries.bytes)
 		err = error_nomem();
-	for (uint32_t n = shm_known_rings(shm), i = 0; i < n && !err; i++)
+	for (uint32_t i = 0; i < known && !err; i++)
 		err = flight_read_ring(w, i);
 	if (!err)
 		err = flight_read_slots(w);
+	if (!err)
+		flight_find_gaps(w, known);
 	free(w->entries.bytes);
 	free(w->ring);
 	free(w);

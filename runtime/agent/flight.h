@@ -10,7 +10,7 @@ struct flight_reading {
 	struct record_clock *clock;
 	snapshot_fn *fn; /* receives each record */
 	void *arg;
-	uint64_t *passed; /* see backend->snapshot() */
+	struct snapshot_gaps *gaps;
 };
 
 /* Returns 0, what fn returned if that is not 0, or -ENOMEM. */

@@ -261,21 +261,29 @@ static void inject_find_other_malloc(struct inject *t)
 
 /* ---- the C library ---- */
 
-/* Reads where the kernel began the first thread's stack: field 28 of /proc/PID/stat. */
-static void inject_find_stack(struct inject *t)
+enum { STAT_START_STACK = 28, STAT_ENV_END = 51 };
+
+/* Returns a field of /proc/PID/stat, from 3 on; 0 if it cannot be read. */
+static uint64_t stat_read_field(pid_t pid, int number)
 {
 	char path[64], text[1024] = "", *at;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", t->pid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "re");
 	if (!f)
-		return;
+		return 0;
 	at = fgets(text, sizeof(text), f) ? strrchr(text, ')') : NULL;
 	fclose(f);
-	for (int field = 2; at && field < 28; field++)
+	for (int field = 2; at && field < number; field++)
 		at = strchr(at + 1, ' ');
-	t->stack_start = at ? strtoull(at, NULL, 10) : 0;
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+/* The kernel sets the end of the environment last. */
+uint64_t inject_program(pid_t pid)
+{
+	return stat_read_field(pid, STAT_ENV_END);
 }
 
 /* Copies the C library's code and finds what calls return by. Without a result stub, dlerror() cannot be called. */
@@ -287,7 +295,11 @@ static int libc_read_code(struct inject *t)
 	if (!t->libc_code)
 		return error_nomem();
 	if (process_read(t->process, t->libc.start, t->libc_code, size))
-		return error_set(EFAULT, "pid %d: cannot read the memory of the process", t->pid);
+		return error_set(
+			EAGAIN,
+			"pid %d: cannot read the C library in the memory of the process, which may be executing "
+			"another program; try again",
+			t->pid);
 	t->restorer = inject_find_restorer(t);
 	t->result_stub = inject_find_result_stub(t, &t->stub_words);
 	t->errno_offset = inject_find_errno(t);
@@ -334,31 +346,59 @@ static bool mapping_is_code_of(const struct mapping *m, const char *name)
 	return m->exec && base && !strncmp(base + 1, name, strlen(name));
 }
 
-int inject_find_libc(struct inject *t)
+static void inject_find_mappings(const struct process *process, const struct mapping **libc,
+                                 const struct mapping **loader)
 {
-	const struct mapping *libc = NULL;
-	int err;
-
-	for (size_t i = 0; i < t->process->nmaps; i++) {
-		const struct mapping *m = &t->process->maps[i];
+	*libc = *loader = NULL;
+	for (size_t i = 0; i < process->nmaps; i++) {
+		const struct mapping *m = &process->maps[i];
 
 		if (mapping_is_code_of(m, "libc.so.") || mapping_is_code_of(m, "libc-2."))
-			libc = m;
+			*libc = m;
 		if (mapping_is_code_of(m, "ld-linux-") || mapping_is_code_of(m, "ld-2."))
-			t->loader = (struct address_range){ m->start, m->end };
+			*loader = m;
 	}
-	if (!libc || !t->loader.end)
+}
+
+bool inject_is_current(const struct inject *t)
+{
+	const struct mapping *libc, *loader;
+
+	if (process_read_maps(t->process))
+		return false;
+	inject_find_mappings(t->process, &libc, &loader);
+	return libc && loader && libc->start == t->libc.start && libc->end == t->libc.end &&
+	       libc->inode == t->libc_inode && loader->start == t->loader.start && loader->end == t->loader.end &&
+	       loader->inode == t->loader_inode;
+}
+
+int inject_find_libc(struct inject *t)
+{
+	const struct mapping *libc, *loader;
+	int err;
+
+	free(t->libc_code);
+	*t = (struct inject){ .pid = t->pid, .process = t->process, .library = t->library, .dir = t->dir };
+	inject_find_mappings(t->process, &libc, &loader);
+	if (loader && !libc)
+		return error_set(EAGAIN,
+		                 "pid %d: the process has not loaded its C library; if it is just starting, try again",
+		                 t->pid);
+	if (!libc || !loader)
 		return error_set(
 			EOPNOTSUPP,
 			"pid %d: the process is linked statically, or with another C library than the GNU one, "
 			"so the agent cannot be loaded",
 			t->pid);
 	t->libc = (struct address_range){ libc->start, libc->end };
+	t->libc_inode = libc->inode;
+	t->loader = (struct address_range){ loader->start, loader->end };
+	t->loader_inode = loader->inode;
 	err = libc_open(t, libc);
 	if (err)
 		return err;
 	inject_find_other_malloc(t);
-	inject_find_stack(t);
+	t->stack_start = stat_read_field(t->pid, STAT_START_STACK);
 	return libc_read_code(t);
 }
 

@@ -9,6 +9,8 @@
 #include "runtime/agent/tracee.h"
 #include "runtime/process.h"
 
+struct agent_dir;
+
 #define INJECT_BUSY_MAX 128
 
 /* Bytes that inject-code-CPU.c examines: before and after a return address, and of the code that handlers return to. */
@@ -25,10 +27,13 @@ struct inject {
 	pid_t pid;
 	struct process *process;
 	const char *library;
+	const struct agent_dir *dir;
 	struct tracee thread;
+	uint64_t program; /* that the agent is loaded into: inject_program() */
 
 	/* Set by inject_find_libc(): */
-	struct address_range libc, loader;          /* the executable mappings of the C library and of its loader */
+	struct address_range libc, loader; /* the executable mappings of the C library and of its loader */
+	uint64_t libc_inode, loader_inode;
 	struct address_range busy[INJECT_BUSY_MAX]; /* functions that the thread must not be in */
 	size_t nbusy;
 	unsigned char *libc_code; /* a copy of libc; freed by the caller */
@@ -61,8 +66,18 @@ bool inject_ends_main(const unsigned char after[INJECT_AFTER], uint64_t address,
 /* ---- inject-libc.c ---- */
 
 bool range_has(const struct address_range *range, uint64_t address);
-/* Finds the C library of the process and fills in the fields above. Returns 0 or an error with a message. */
+/*
+ * Finds the C library of the process, whose maps have been read, and fills in the fields above. Returns 0 or an error with a message.
+ * -EAGAIN: the process may be just starting: its C library is not loaded yet, or not where it was.
+ */
 int inject_find_libc(struct inject *t);
+/*
+ * Returns an address that the kernel chooses at each exec(2). 0: exec(2) has not finished, so the mappings and the environment are
+ * not complete.
+ */
+uint64_t inject_program(pid_t pid);
+/* Reads the maps again. Returns whether the C library and the loader are still where inject_find_libc() has found them. */
+bool inject_is_current(const struct inject *t);
 
 /* ---- inject-scan.c ---- */
 

@@ -171,13 +171,15 @@ static void scan_thread(const struct inject *t, struct stack_scan *scan)
 
 /* ---- the thread ---- */
 
-/* Whether the mapping of the stack has room for the call. The kernel extends the first thread's. */
+/* Whether the mapping of the stack has room for the call. tracee_call() extends the first thread's if nothing is in its way. */
 static bool thread_has_room(const struct inject *t)
 {
 	uint64_t sp = tracee_sp(&t->thread);
 	const struct mapping *m = inject_mapping_at(t, sp);
 
-	return m && (sp - m->start >= TRACEE_STACK_ROOM || !strcmp(m->path, "[stack]"));
+	if (!m || sp - m->start >= TRACEE_STACK_ROOM)
+		return m;
+	return !strcmp(m->path, "[stack]") && (m == t->process->maps || m[-1].end <= sp - TRACEE_STACK_ROOM);
 }
 
 static bool fd_is_regular(const struct inject *t, uint64_t fd)

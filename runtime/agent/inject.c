@@ -11,6 +11,10 @@
  *     library defines malloc (inject-libc.c).
  *
  * If no thread can be used, the search is repeated until the time is up.
+ *
+ * The process can call exec(2) at any moment until a thread is stopped. Then all that is known of it is wrong. So the
+ * mappings of the C library and of the loader are compared again while the thread is stopped, and the search begins anew if
+ * they are others.
  */
 
 #include <dirent.h>
@@ -36,6 +40,7 @@
 
 #define CHOOSE_NS 5000000000ull /* time to find a thread that can be used */
 #define CALL_NS 5000000000ull   /* time for dlopen() */
+#define START_NS 2000000000ull  /* time for a process that is just starting */
 
 static int inject_fail_ended(const struct inject *t)
 {
@@ -74,8 +79,8 @@ static int inject_fail_choose(const struct inject *t, int err)
 }
 
 /*
- * Tries all threads once. Returns 1 if one was stopped that can be used, -ENOENT if the process has ended, -EPERM or
- * -ETIMEDOUT of tracee_hold(), or else -EINPROGRESS if it was the error of a thread, 0 if a thread was stopped and is
+ * Tries all threads once. Returns 1 if one was stopped that can be used, -ENOENT if the process has ended, -ESTALE if it has
+ * called exec(2) since inject_find_libc(), -EPERM or -ETIMEDOUT of tracee_hold(), or else -EINPROGRESS if it was the error of a thread, 0 if a thread was stopped and is
  * busy, -EAGAIN if a thread is in an uninterruptible sleep, or -EBUSY.
  */
 static int inject_try_all(struct inject *t)
@@ -96,11 +101,15 @@ static int inject_try_all(struct inject *t)
 			continue;
 		err = tracee_hold(&t->thread, t->pid, tid);
 		found = err ? false : inject_may_use(t);
-		if (found) {
+		if (found && inject_is_current(t)) {
 			closedir(d);
 			return 1;
 		}
 		tracee_release(&t->thread);
+		if (found) {
+			got = -ESTALE;
+			break;
+		}
 		if (err == -EPERM || err == -ETIMEDOUT) {
 			got = err;
 			break;
@@ -110,6 +119,44 @@ static int inject_try_all(struct inject *t)
 	}
 	closedir(d);
 	return got;
+}
+
+/*
+ * Calls fn until it returns 0, or an error of a process that has not called exec(2) meanwhile. Else the error can be wrong,
+ * because the kernel makes the mappings and the environment of a program one after the other. -EAGAIN: the process is just starting.
+ */
+static int inject_while_started(struct inject *t, int (*fn)(struct inject *t))
+{
+	uint64_t until = clock_ns() + START_NS;
+
+	for (;;) {
+		uint64_t program = inject_program(t->pid);
+		int err = fn(t);
+
+		/* A process that may not be read has no number here. */
+		if (!err || err == -EPERM || (err != -EAGAIN && program && inject_program(t->pid) == program))
+			return err;
+		if (!process_start_time(t->pid))
+			return inject_fail_ended(t);
+		if (clock_ns() > until)
+			return err == -EAGAIN
+			               ? err
+			               : error_set(EAGAIN,
+			                           "pid %d: the process executes one program after another; try again",
+			                           t->pid);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+}
+
+static int inject_read(struct inject *t)
+{
+	return process_read_maps(t->process) ? inject_fail_ended(t) : inject_find_libc(t);
+}
+
+/* Reads what is known of the process. If the process is just starting, waits until it has loaded its C library. */
+static int inject_find_started(struct inject *t)
+{
+	return inject_while_started(t, inject_read);
 }
 
 /* Stops a thread that can be used. */
@@ -129,8 +176,12 @@ static int inject_choose(struct inject *t)
 		if (got == -EPERM || got == -ETIMEDOUT)
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = 7000000 }, NULL);
-		if (process_read_maps(t->process))
-			return inject_fail_ended(t);
+		if (!inject_is_current(t)) {
+			int err = inject_find_started(t);
+
+			if (err)
+				return err;
+		}
 	} while (clock_ns() < until);
 	return inject_fail_choose(t, seen);
 }
@@ -180,6 +231,16 @@ static int inject_load(struct inject *t)
 			t->pid, CALL_NS / 1000000000);
 	if (err == -ESRCH)
 		return inject_fail_ended(t);
+	if (err == -ENOMEM)
+		return error_set(ENOMEM,
+		                 "pid %d: the stack of thread %d has no room for loading the agent now; try again",
+		                 t->pid, t->thread.tid);
+	if (err == -EFAULT)
+		return error_set(
+			EFAULT,
+			"pid %d: loading the agent caused a fault in thread %d, which continues as before; see "
+			"whether a program can load the agent with LD_PRELOAD",
+			t->pid, t->thread.tid);
 	if (err)
 		return error_set(-err, "pid %d: cannot load the agent: %s", t->pid, strerror(-err));
 	if (!agent_is_mapped(t->pid)) {
@@ -201,6 +262,7 @@ static int inject_choose_and_load(void *arg)
 
 	if (err)
 		return err;
+	t->program = inject_program(t->pid);
 	err = inject_load(t);
 	tracee_release(&t->thread);
 	return err;
@@ -252,22 +314,23 @@ static int inject_check(pid_t pid, const char *library)
 	return inject_check_threads(pid);
 }
 
-static int inject_run(struct inject *t, const struct agent_dir *dir)
+static int inject_check_all(struct inject *t)
 {
 	int err = inject_check(t->pid, t->library);
 
-	if (err)
-		return err;
-	err = agent_check_reach(dir, t->pid);
+	return err ? err : agent_check_reach(t->dir, t->pid);
+}
+
+static int inject_run(struct inject *t)
+{
+	int err = inject_while_started(t, inject_check_all);
+
 	if (err)
 		return err;
 	err = process_open(t->pid, &t->process);
 	if (err)
 		return err;
-	err = process_read_maps(t->process);
-	if (err)
-		return err;
-	err = inject_find_libc(t);
+	err = inject_find_started(t);
 	if (err)
 		return err;
 	return tracee_run(inject_choose_and_load, t);
@@ -278,13 +341,16 @@ static int inject_and_connect(const struct agent_dir *dir, pid_t pid, const char
 {
 	struct inject *t = calloc(1, sizeof(*t));
 	struct agent_peer peer;
+	uint64_t program;
 	int err;
 
 	if (!t)
 		return error_nomem();
 	t->pid = pid;
 	t->library = library;
-	err = inject_run(t, dir);
+	t->dir = dir;
+	err = inject_run(t);
+	program = t->program;
 	process_free(t->process);
 	free(t->libc_code);
 	free(t);
@@ -294,6 +360,12 @@ static int inject_and_connect(const struct agent_dir *dir, pid_t pid, const char
 	err = agent_wake_and_connect(dir, pid, &peer);
 	if (!err)
 		agent_disconnect(&peer);
+	if (err && err != -ESRCH && inject_program(pid) != program)
+		return error_set(
+			EAGAIN,
+			"pid %d: the agent was loaded, but the process has executed another program since; try "
+			"again",
+			pid);
 	if (err == -ENOENT)
 		return error_set(
 			ENOENT,

@@ -83,9 +83,12 @@ struct kept_region {
 	int pidfd;
 	int fd; /* of the region; -1: too many descriptors are open, and its records are lost when the process ends */
 	uint64_t number; /* of retired ones, in the order in which they ended */
-	bool retired;    /* its process does not use it any more, and its counts are saved: only its records are kept */
-	bool copied;     /* it is memory of this process, if that is possible */
-	bool given;      /* a reader got it, and may have read all since */
+	uint64_t ended;  /* ns: when it was retired */
+	uint64_t
+		dropped; /* ns: flight recorders of the session's processes that ended before were dropped; 0: none, or another region knows */
+	bool retired; /* its process does not use it any more, and its counts are saved: only its records are kept */
+	bool copied;  /* it is memory of this process, if that is possible */
+	bool given;   /* a reader got it, and may have read all since */
 	struct mapped_shm shm;
 };
 
@@ -363,6 +366,18 @@ static void keeper_limit_records(struct keeper *keeper, const char *session)
 	}
 }
 
+/* Drops a flight recorder. The other regions of its session keep the time, because snapshots are complete after it only. */
+static void keeper_drop_flight(struct keeper *keeper, size_t i)
+{
+	const struct kept_region *gone = &keeper->regions[i];
+	const uint64_t until = gone->ended > gone->dropped ? gone->ended : gone->dropped;
+
+	for (size_t k = 0; k < keeper->n; k++)
+		if (!strcmp(keeper->regions[k].session, gone->session) && keeper->regions[k].dropped < until)
+			keeper->regions[k].dropped = until;
+	keeper_drop(keeper, i);
+}
+
 /* Drops the flight recorder of the process that ended first if the session has too many. */
 static void keeper_limit_flights(struct keeper *keeper, const char *session)
 {
@@ -377,7 +392,7 @@ static void keeper_limit_flights(struct keeper *keeper, const char *session)
 		n++;
 	}
 	if (n > FLIGHTS_MAX)
-		keeper_drop(keeper, first);
+		keeper_drop_flight(keeper, first);
 }
 
 /* Keeps the records of a process that does not use the region any more and whose counts are saved, or drops the region. */
@@ -386,10 +401,14 @@ static void keeper_retire(struct keeper *keeper, size_t i)
 	struct kept_region *k = &keeper->regions[i];
 	char session[sizeof(k->session)];
 
+	k->ended = clock_ns();
 	if (k->fd < 0 || (!region_is_flight(k) && !shm_has_unread(&k->shm))) {
-		if (!region_is_flight(k))
+		if (region_is_flight(k)) {
+			keeper_drop_flight(keeper, i);
+		} else {
 			region_lose_records(keeper, k);
-		keeper_drop(keeper, i);
+			keeper_drop(keeper, i);
+		}
 		return;
 	}
 	memcpy(session, k->session, sizeof(session));
@@ -582,7 +601,7 @@ static void keeper_give(struct keeper *keeper, int conn, const struct agent_keep
 	k->given = true;
 	kept.pid = (uint32_t)k->pid;
 	kept.start_time = k->start_time;
-	kept.number = k->number;
+	kept.number = keep->op == AGENT_KEEP_GET ? k->dropped : k->number;
 	*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
 	memcpy(CMSG_DATA(c), &k->fd, sizeof(int));
 	sendmsg(conn, &message, MSG_NOSIGNAL | MSG_DONTWAIT);

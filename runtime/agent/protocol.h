@@ -335,7 +335,7 @@ struct agent_ring {
 	shared64 flight_turn; /* of the slot that a thread of the ring wrote to last; 0: none */
 	shared32 flight_slot; /* its number */
 	uint32_t reserved0;
-	uint64_t reserved1;
+	shared64 origin;            /* where the positions of the session begin */
 	_Alignas(64) shared64 head; /* the thread's */
 	/* The controller's: tail + the ring's size. It is 0 before the ring is first taken, then the size. */
 	_Alignas(64) shared64 limit;
@@ -443,7 +443,8 @@ struct agent_keep {
 struct agent_kept {
 	uint32_t magic, pid;
 	uint64_t start_time;
-	uint64_t number; /* AGENT_KEEP_RECORDS: of the region */
+	/* AGENT_KEEP_RECORDS: of the region. AGENT_KEEP_GET: 0, or the time (ns) until which regions of the session were dropped */
+	uint64_t number;
 };
 
 enum agent_state {

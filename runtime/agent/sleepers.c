@@ -15,7 +15,7 @@
 #define TRIES 500      /* with a pause of 2 ms: a second */
 #define TRIES_AWAKE 50 /* after so many the agent is woken again */
 
-/* Wakes the agent of a process if it sleeps. Returns as wake_call(). */
+/* Wakes the agent of a process if it sleeps. Returns as wake_call(), and -EAGAIN if the process may load an agent now. */
 static int sleeper_wake(pid_t pid)
 {
 	struct process *process;
@@ -29,6 +29,10 @@ static int sleeper_wake(pid_t pid)
 	err = process_read_maps(process);
 	if (!err)
 		err = wake_call(process);
+	if (err == -ENOENT && wake_is_loading(process))
+		err = error_set(EAGAIN,
+		                "pid %d: the process is just starting, and has not loaded its libraries; try again",
+		                pid);
 	process_free(process);
 	return err;
 }
@@ -59,7 +63,7 @@ int agent_wake_and_connect(const struct agent_dir *dir, pid_t pid, struct agent_
 			"pid %d: the agent is awake, but has no socket in '%s/agents': XDG_RUNTIME_DIR may differ "
 			"there, or the first thread may have other privileges",
 			pid, dir->path);
-	return agent_is_mapped(pid) ? -EAGAIN : -ENOENT;
+	return woken;
 }
 
 struct wake_pass {

@@ -26,8 +26,12 @@ static bool target_is_kept(const struct mapped_shm *kept, size_t n, const struct
 	return false;
 }
 
-/* Calls fn with the regions of the keeper. Adds them to *kept, which the caller unmaps. */
-static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, struct mapped_shm **kept, size_t *n)
+/*
+ * Calls fn with the regions of the keeper. Adds them to *kept, which the caller unmaps. Raises *dropped to the time (ns) until which
+ * the keeper has dropped regions.
+ */
+static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, struct mapped_shm **kept, size_t *n,
+                             uint64_t *dropped)
 {
 	size_t room = 0;
 	int err = 0;
@@ -39,6 +43,7 @@ static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, 
 
 		if (fd < 0)
 			break;
+		*dropped = region.number > *dropped ? region.number : *dropped;
 		if (ALLOC_GROW(*kept, *n + 1, room)) {
 			close(fd);
 			return -ENOMEM;
@@ -51,7 +56,7 @@ static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, 
 	return err;
 }
 
-static int regions_each(struct agent_session *s, region_fn *fn, void *arg)
+static int regions_each(struct agent_session *s, region_fn *fn, void *arg, uint64_t *dropped)
 {
 	struct mapped_shm *kept = NULL;
 	size_t n = 0;
@@ -60,7 +65,7 @@ static int regions_each(struct agent_session *s, region_fn *fn, void *arg)
 	agent_keeper_settle_records(&s->dir);
 	err = agent_targets_refresh(s);
 	if (!err)
-		err = regions_each_kept(s, fn, arg, &kept, &n);
+		err = regions_each_kept(s, fn, arg, &kept, &n, dropped);
 	for (size_t i = 0; i < s->ntargets && !err; i++) {
 		const struct mapped_shm *shm = &s->targets[i]->shm;
 
@@ -89,13 +94,18 @@ static int region_snapshot(const struct mapped_shm *shm, uint64_t bytes, void *a
 	return flight_read(shm, reading);
 }
 
-int agent_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed)
+int agent_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, struct snapshot_gaps *gaps)
 {
 	struct record_clock clock = { 0 };
-	struct flight_reading reading = { .clock = &clock, .fn = fn, .arg = arg, .passed = passed };
+	struct flight_reading reading = { .clock = &clock, .fn = fn, .arg = arg, .gaps = gaps };
+	int err;
 
 	record_clock_open(&clock);
-	return regions_each(agent_of(session), region_snapshot, &reading);
+	err = regions_each(agent_of(session), region_snapshot, &reading, &gaps->since);
+	/* Without a keeper, records of processes are gone when they end. */
+	if (agent_session_uncounted(agent_of(session)))
+		gaps->since = UINT64_MAX;
+	return err;
 }
 
 static int region_add_bytes(const struct mapped_shm *shm, uint64_t bytes, void *arg)
@@ -107,9 +117,9 @@ static int region_add_bytes(const struct mapped_shm *shm, uint64_t bytes, void *
 
 uint64_t agent_held(struct pp_session *session)
 {
-	uint64_t held = 0;
+	uint64_t held = 0, dropped = 0;
 
-	regions_each(agent_of(session), region_add_bytes, &held);
+	regions_each(agent_of(session), region_add_bytes, &held, &dropped);
 	return held;
 }
 

@@ -6,7 +6,7 @@
 
 /* Operations of the backend. */
 size_t agent_flight(const struct attachment *attachment);
-int agent_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed);
+int agent_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, struct snapshot_gaps *gaps);
 uint64_t agent_held(struct pp_session *session);
 
 /* Returns -ENOMEM, with an error message, if the control group of the process has no room for so many bytes. */

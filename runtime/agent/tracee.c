@@ -27,15 +27,18 @@
 #ifdef TRACEE_SUPPORTED
 
 #include <errno.h>
+#include <fcntl.h>
 #include <probepoint.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -187,11 +190,32 @@ static int tracee_run_call(struct tracee *t, uint64_t return_sp, uint64_t timeou
 	}
 }
 
+/*
+ * Extends the mapping of the first thread's stack to what a call may use. The kernel does so when the thread itself uses the
+ * stack, and for a read of /proc/PID/mem, but not for process_vm_writev(2) (since Linux 6.5).
+ */
+static int tracee_extend_stack(const struct tracee *t)
+{
+	char path[64], byte;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", t->pid, t->tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = pread(fd, &byte, 1, (off_t)(tracee_sp(t) - TRACEE_STACK_ROOM));
+	close(fd);
+	return n == 1 ? 0 : -ENOMEM;
+}
+
 int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeout_ns, uint64_t *result)
 {
 	uint64_t return_sp = 0, result_at = 0;
-	int err = tracee_begin_call(t, call, &return_sp, &result_at);
+	int err = call->stack ? 0 : tracee_extend_stack(t);
 
+	if (!err)
+		err = tracee_begin_call(t, call, &return_sp, &result_at);
 	if (!err)
 		err = tracee_run_call(t, return_sp, timeout_ns);
 	if (err == -ESRCH)

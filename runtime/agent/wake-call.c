@@ -254,6 +254,19 @@ static int waker_call_stub(struct waker *w)
 	return 0;
 }
 
+/*
+ * Returns whether the entry is still there. The process could call exec(2) until the thread was stopped, and then has other memory at
+ * these addresses.
+ */
+static bool waker_is_current(const struct waker *w)
+{
+	struct agent_wake_entry now;
+
+	return !process_read(w->process, w->at, &now, sizeof(now)) && now.magic == AGENT_WAKE_MAGIC &&
+	       now.self == w->at && now.stub == w->entry.stub && now.stub_end == w->entry.stub_end &&
+	       now.image == w->entry.image && now.restorer == w->entry.restorer;
+}
+
 static int waker_run(void *arg)
 {
 	struct waker *w = arg;
@@ -276,7 +289,10 @@ static int waker_run(void *arg)
 	err = waker_choose(w);
 	if (err)
 		return err;
-	err = waker_call_stub(w);
+	if (waker_is_current(w))
+		err = waker_call_stub(w);
+	else
+		err = error_set(EAGAIN, "pid %d: the process is just starting another program; try again", pid);
 	tracee_release(&w->thread);
 	return err;
 }

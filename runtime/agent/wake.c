@@ -40,6 +40,20 @@ static bool process_maps_agent(const struct process *process)
 	return false;
 }
 
+bool wake_is_loading(const struct process *process)
+{
+	bool loader = false;
+
+	for (size_t i = 0; i < process->nmaps; i++) {
+		const char *base = strrchr(process->maps[i].path, '/');
+
+		if (base && !strncmp(base + 1, "libc.so.", 8))
+			return false;
+		loader |= base && !strncmp(base + 1, "ld-linux-", 9);
+	}
+	return loader && !process_maps_agent(process);
+}
+
 bool wake_is_own(pid_t pid)
 {
 	char path[32];

@@ -14,6 +14,12 @@ bool agent_is_mapped(pid_t pid);
 /* Calls fn for each process of this user that maps the library. Stops when fn does not return 0, and returns that. */
 int agent_each_mapped(int (*fn)(pid_t pid, void *arg), void *arg);
 
+/*
+ * Returns whether the loader of a process whose maps have been read is about to map libraries, so that an agent may come. It maps
+ * those of LD_PRELOAD before the C library.
+ */
+bool wake_is_loading(const struct process *process);
+
 /* Returns whether the process belongs to this user: agents reply only to their own user. */
 bool wake_is_own(pid_t pid);
 

@@ -6,6 +6,11 @@
  * all records that have their mark are complete, because programs write the mark last, and because a mark contains the
  * turn and the offset. Bytes without a mark belong to programs that are writing. The map outlives the processes, and is
  * removed with its attachment.
+ *
+ * Records are in the order in which programs reserved them. A program takes the time before, and can lose the CPU or wait
+ * for a page in between, so a record of an overwritten part can be later than one that is kept. But a thread runs one
+ * program at a time: the second record of a thread in a part is later than the moment at which the part was begun, and so
+ * than all records of older parts.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -16,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/record.h"
@@ -24,6 +30,7 @@
 #define TOTAL_MAX ((size_t)4 << 30)
 #define WAIT_NS 200000 /* for writers, WAITS times */
 #define WAITS 25
+#define PART_THREADS 256
 
 /* ---- maps ---- */
 
@@ -163,10 +170,33 @@ static size_t copy_record(const struct kernel_attachment *s, const struct kernel
 	return size >= sizeof(*thread) + sizeof(struct record) && size <= room ? 8 + size : 0;
 }
 
-/* Calls fn with the records of a copy. */
-static int copy_read(const struct kernel_attachment *s, const struct kernel_flight_part *copy, uint64_t state,
-                     snapshot_fn *fn, void *arg, uint64_t *passed)
+/* The threads that have a record in a part, and the time of the first record of a thread that has an earlier one. */
+struct part_threads {
+	struct part_thread {
+		uint32_t pid, tid;
+	} threads[PART_THREADS];
+	size_t n;
+	uint64_t second; /* ns; 0: no thread has two records, or there are more threads */
+};
+
+static void part_threads_add(struct part_threads *part, const struct record_thread *thread, uint64_t time)
 {
+	if (part->second)
+		return;
+	for (size_t i = 0; i < part->n; i++)
+		if (part->threads[i].tid == thread->tid && part->threads[i].pid == thread->pid) {
+			part->second = time;
+			return;
+		}
+	if (part->n < PART_THREADS)
+		part->threads[part->n++] = (struct part_thread){ thread->pid, thread->tid };
+}
+
+/* Calls fn with the records of a copy. Sets *since to a time that is later than all records of older parts, if it knows one. */
+static int copy_read(const struct kernel_attachment *s, const struct kernel_flight_part *copy, uint64_t state,
+                     snapshot_fn *fn, void *arg, uint64_t *passed, uint64_t *since)
+{
+	struct part_threads threads = { .n = 0 };
 	const uint64_t turn = state >> KERNEL_FLIGHT_TURN_SHIFT << KERNEL_FLIGHT_TURN_SHIFT;
 	size_t end = (uint32_t)state < KERNEL_FLIGHT_PART ? (uint32_t)state : KERNEL_FLIGHT_PART;
 	bool complete = true;
@@ -183,11 +213,14 @@ static int copy_read(const struct kernel_attachment *s, const struct kernel_flig
 			continue;
 		}
 		complete = true;
+		part_threads_add(&threads, thread, ((const struct record *)(thread + 1))->time);
 		err = fn(thread, (const struct record *)(thread + 1), size - 8 - sizeof(*thread), arg);
 		if (err)
 			return err;
 		at += size;
 	}
+	if (threads.second)
+		*since = threads.second;
 	return 0;
 }
 
@@ -196,9 +229,11 @@ static int copy_read(const struct kernel_attachment *s, const struct kernel_flig
  * first part that is used again, and has all records from some time on.
  */
 static int attachment_snapshot(const struct kernel_attachment *s, struct kernel_flight_part *copy, snapshot_fn *fn,
-                               void *arg, uint64_t *passed)
+                               void *arg, struct snapshot_gaps *gaps)
 {
 	const uint64_t newest = __atomic_load_n(&s->control->flight, __ATOMIC_ACQUIRE);
+	bool overwritten = newest >= s->flight_parts;
+	uint64_t since = 0;
 	int err = 0;
 
 	for (uint64_t i = 0; i < s->flight_parts && i <= newest && !err; i++) {
@@ -208,15 +243,18 @@ static int attachment_snapshot(const struct kernel_attachment *s, struct kernel_
 		                                            turn % s->flight_parts * s->flight_part_size);
 		uint64_t state = part_copy(part, copy, s->flight_part_size, turn);
 
+		overwritten |= state_ahead(state, turn) > 0;
 		if (state_ahead(state, turn) > 0)
 			break;
 		if (!state_ahead(state, turn))
-			err = copy_read(s, copy, state, fn, arg, passed);
+			err = copy_read(s, copy, state, fn, arg, &gaps->passed, &since);
 	}
+	if (overwritten)
+		snapshot_gaps_until(gaps, since ? since : clock_ns());
 	return err;
 }
 
-int kernel_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed)
+int kernel_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, struct snapshot_gaps *gaps)
 {
 	int err = 0;
 
@@ -228,7 +266,7 @@ int kernel_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, uint
 		if (attachment->backend != &backend_kernel || !s || !s->flight)
 			continue;
 		copy = malloc(s->flight_part_size);
-		err = copy ? attachment_snapshot(s, copy, fn, arg, passed) : error_nomem();
+		err = copy ? attachment_snapshot(s, copy, fn, arg, gaps) : error_nomem();
 		free(copy);
 	}
 	return err;

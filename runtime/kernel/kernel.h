@@ -266,7 +266,7 @@ int kernel_flight_get(struct kernel_attachment *s, uint32_t number);
 void kernel_flight_close(struct kernel_attachment *s);
 /* Operations of the backend. */
 size_t kernel_flight(const struct attachment *attachment);
-int kernel_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, uint64_t *passed);
+int kernel_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, struct snapshot_gaps *gaps);
 uint64_t kernel_held(struct pp_session *session);
 
 #endif

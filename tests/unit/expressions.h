@@ -18,16 +18,30 @@
 
 /* ---- memory and registers ---- */
 
-static char *memory; /* two pages of bytes, between pages that cannot be read */
+static char *memory;                 /* two pages of bytes, between pages that cannot be read */
+static uint64_t word_copies[NWORDS]; /* addresses of the words, in a page of their own */
 static uint64_t registers[17];
+
+/*
+ * Expressions can add a constant to an address, and read there. What they read must be the same for the kernel and for the
+ * interpreter, so counters of this program must not be there. Most constants have 32 bits, so the memory is far from all other
+ * mappings, if the address is free.
+ */
+#define FAR_AWAY ((void *)(1ul << 36))
 
 static void map_memory(void)
 {
-	char *at = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *at = mmap(FAR_AWAY, 6 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	ck_assert_ptr_ne(at, MAP_FAILED);
 	memory = at + PAGE;
+	at += 4 * PAGE;
 	ck_assert(!mprotect(memory, 2 * PAGE, PROT_READ | PROT_WRITE));
+	ck_assert(!mprotect(at, PAGE, PROT_READ | PROT_WRITE));
+	for (size_t i = 0; i < NWORDS; i++) {
+		word_copies[i] = (uint64_t)at;
+		at = stpcpy(at, words[i]) + 1;
+	}
 }
 
 static uint64_t some_address(void)
@@ -38,7 +52,7 @@ static uint64_t some_address(void)
 	case 2: return (uint64_t)memory + 2 * PAGE - below(10);
 	case 3: return (uint64_t)memory + PAGE - below(140);
 	case 4: return (uint64_t)memory + 2 * PAGE - below(200);
-	case 5: return (uint64_t)words[below(NWORDS)];
+	case 5: return word_copies[below(NWORDS)];
 	case 6: return random_bits() | 1ull << 63; /* the kernel's half of the address space */
 	default: return (uint64_t)memory + below(2 * PAGE);
 	}
@@ -52,6 +66,7 @@ static void new_registers(void)
 	registers[16] = (uint64_t)hit_here;
 }
 
+/* The last register is the program counter. The code around it does not change while it is armed. */
 static void near_register(struct maker *m)
 {
 	step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0);

@@ -230,6 +230,7 @@ static void ring_reset(struct agent_ring *ring, uint32_t size)
 	shared_set(ring->limit, head + size);
 	shared_set(ring->taken, head);
 	shared_set(ring->kept, head);
+	shared_set(ring->origin, head);
 	shared_set(ring->flight_turn, 0);
 	shared_swap(ring->state, &finished, AGENT_RING_FREE);
 }
