@@ -677,7 +677,7 @@ int pp_reader_open_snapshot(struct pp_session *session, struct pp_reader **reade
  * Stores the time since which a snapshot is complete: from then on until the snapshot was taken, no record was overwritten. 0: none
  * was overwritten at all. Records before this time are those of some threads only. Hits that are lost, and `damaged` records, are missing
  * at any time. *time is as from pp_event_time(), and compares with the records of this reader. *time_of_day is as from
- * pp_event_time_of_day(), or 0. -ENODATA: not known, because processes ended uncounted; -EINVAL: the reader does not read a snapshot.
+ * pp_event_time_of_day(), or 0. -ENODATA: not known, because records of processes that have ended may be missing; -EINVAL: the reader does not read a snapshot.
  */
 int pp_reader_complete_since(struct pp_reader *reader, uint64_t *time, int64_t *time_of_day);
 /*

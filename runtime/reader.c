@@ -479,7 +479,7 @@ int pp_reader_complete_since(struct pp_reader *reader, uint64_t *time, int64_t *
 	if (!reader->snapshot)
 		return error_set(EINVAL, "the reader does not read a snapshot");
 	if (snapshot_since(reader->snapshot) == UINT64_MAX)
-		return error_set(ENODATA, "records are missing of processes that ended without being counted");
+		return error_set(ENODATA, "records of processes that have ended may be missing");
 	*time = snapshot_since(reader->snapshot);
 	if (*time)
 		*time_of_day = wall_time(&reader->wall, *time);

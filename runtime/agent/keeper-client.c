@@ -166,18 +166,19 @@ static int is_of_ended(const struct agent_file_id *id, void *found)
 	return 0;
 }
 
-void agent_keeper_settle_records(const struct agent_dir *dir)
+bool agent_keeper_settle_records(const struct agent_dir *dir)
 {
 	bool ended = false;
 
 	agent_keeper_settle(dir);
 	if (dir->agents < 0 || keeper_is_running(dir))
-		return;
+		return true;
 	agent_dir_each_file(dir, COUNTS_ENDED, is_of_ended, &ended);
 	if (ended)
 		notice_add(
 			"the background process that holds the records of processes that have ended was killed, so their records "
 			"may be missing");
+	return !ended;
 }
 
 void agent_keeper_settle(const struct agent_dir *dir)

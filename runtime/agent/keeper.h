@@ -13,8 +13,11 @@
 int agent_keeper_start(const struct agent_dir *dir);
 /* Makes the keeper write the counts of processes that have ended. Waits for at most 5 seconds, with a notice then. keeper-client.c. */
 void agent_keeper_settle(const struct agent_dir *dir);
-/* Does the same for a command that reads records. Adds a notice if no keeper runs and processes have ended. */
-void agent_keeper_settle_records(const struct agent_dir *dir);
+/*
+ * Does the same for a command that reads records. Returns false, and adds a notice, if no keeper runs and processes have ended: their
+ * records may be missing.
+ */
+bool agent_keeper_settle_records(const struct agent_dir *dir);
 
 /*
  * Each returns a descriptor of a region of the session, and stores whose it is; -ENOENT: there is none.

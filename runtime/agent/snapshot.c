@@ -56,13 +56,15 @@ static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, 
 	return err;
 }
 
+/* Calls fn with all regions. Raises *dropped as regions_each_kept(), to UINT64_MAX if it is not known. */
 static int regions_each(struct agent_session *s, region_fn *fn, void *arg, uint64_t *dropped)
 {
 	struct mapped_shm *kept = NULL;
 	size_t n = 0;
 	int err;
 
-	agent_keeper_settle_records(&s->dir);
+	if (!agent_keeper_settle_records(&s->dir))
+		*dropped = UINT64_MAX;
 	err = agent_targets_refresh(s);
 	if (!err)
 		err = regions_each_kept(s, fn, arg, &kept, &n, dropped);
