@@ -122,7 +122,12 @@ static int link_create_perf(void *arg)
 int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie, bool returns)
 {
 	struct perf_link l = {
-		.attr = { .type = uprobe_type(),
+		/*
+		 * The kernel runs the program of a disabled event, too. An enabled one takes ten times as long when its thread is
+		 * scheduled.
+		 */
+		.attr = { .disabled = 1,
+		          .type = uprobe_type(),
 		          .size = sizeof(l.attr),
 		          .config = semaphore << 32 | returns, /* format/retprobe */
 		          .config1 = (uintptr_t)path,
