@@ -150,9 +150,10 @@ traced() {
 	expect 0 probe-disable -q -s "$S"
 	out=$records
 }
+# The parameters have names if the compiler leaves the function in one part.
 traced 200 work --string arg2 'func:f%return'
 want "depth, result and text, innermost first" "$n" \
-	"$(jq -c 'select(.args.ret == .args.arg1 + 2 and .args.arg2 == "deep" and .args.arg0 == 6) | .args.duration' <<<"$out" | wc -l)"
+	"$(jq -c '.args | select(.ret == (.depth // .arg1) + 2 and (.text // .arg2) == "deep" and (.what // .arg0) == 6)' <<<"$out" | wc -l)"
 want "an outer call lasts longer than an inner one" true \
 	"$(jq -s '[.[].args.duration] | . == unique and .[0] > 0' <<<"$out")"
 traced 2 others --if 'arg0 >= 6' 'func:two_ways%return'

@@ -57,7 +57,11 @@ for b in kernel agent; do
 			esac
 			failing env LD_PRELOAD="$T/fail.so" FAIL_AFTER=300001 FAIL_ERRNO=$error -- "${options[@]}"
 			if [ $way = ctf ]; then
-				have babeltrace2 || { part_skipped "babeltrace2 is not installed: no CTF trace is read"; continue; }
+				have babeltrace2 || {
+					part_skipped "babeltrace2 is not installed: no CTF trace is read"
+					expect 0 probe-disable -q -s "$S"
+					continue
+				}
 				babeltrace2 "$T/ctf" >"$T/events" 2>"$T/warnings" || fail "$what: $(cat "$T/warnings")"
 				discarded=$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings" | awk '{ n += $1 } END { print n + 0 }')
 				want "$what: lost, by the trace" "$(said lost)" "$discarded"
