@@ -644,6 +644,14 @@ const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype
 
 /* ---- parameters ---- */
 
+/* Finds where a function begins. If its cold part is elsewhere, it has only ranges, and begins with the first. */
+static bool function_entry(Dwarf_Die *die, Dwarf_Addr *entry)
+{
+	Dwarf_Addr base, end;
+
+	return !dwarf_entrypc(die, entry) || dwarf_ranges(die, 0, &base, entry, &end) > 0;
+}
+
 static bool search_function(struct die_search *search, Dwarf_Die *parent, uint64_t address, int nesting)
 {
 	Dwarf_Die child;
@@ -656,7 +664,7 @@ static bool search_function(struct die_search *search, Dwarf_Die *parent, uint64
 
 		if (!search_visit(search))
 			return false;
-		if (tag == DW_TAG_subprogram && !dwarf_entrypc(&child, &entry) && entry == address) {
+		if (tag == DW_TAG_subprogram && function_entry(&child, &entry) && entry == address) {
 			search->found = child;
 			return true;
 		}

@@ -182,6 +182,32 @@ for b in kernel agent; do
 	done
 done
 
+# ---- a function in two parts, the cold one elsewhere ----
+
+cat >"$T/parts.c" <<'E2'
+struct item { int id; const char *name; };
+__attribute__((noinline, cold)) int rare(int weight) { __asm__ volatile("" : "+r"(weight)); return weight; }
+__attribute__((noipa)) int handle(struct item *item, int weight)
+{
+	if (item)
+		return item->id + weight;
+	weight += rare(weight);
+	return weight * rare(weight + 1);
+}
+int main(void)
+{
+	struct item item = { 7, "seven" };
+	return handle(&item, 3) - 10;
+}
+E2
+build_once "$T/parts" "$CC" -O2 -freorder-blocks-and-partition -g "$T/parts.c" || fail "parts.c"
+if nm "$T/parts" | grep -q ' handle\.cold'; then
+	expect 0 probe-trace -q --json --print 'item->id, weight, item->name' func:handle -- "$T/parts"
+	want "parameters of a function in two parts" '{"item->id":7,"weight":3,"item->name":"seven"}' "$(jq -c .args <<<"$out")"
+else
+	part_skipped "a function in two parts: this compiler makes one"
+fi
+
 # ---- a program that hits all the time: the trace ends ----
 
 build_once "$T/endless" $GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-functions=down "$T/endless.c" ||
