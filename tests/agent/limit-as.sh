@@ -24,7 +24,8 @@ end() {
 }
 arm() {
 	expect 0 probe-enable -q --json -b agent -s $S -p "$pid" limit:hit
-	want "$how: armed" '[[1,true]]' "$(json '[.armed[] | [.sites, .verified]]' <<<"$out")"
+	# The compiler may have copied the site.
+	want "$how: armed and verified" '[true]' "$(json '[.armed[].verified]' <<<"$out")"
 }
 threads() {
 	say "threads $1 100"

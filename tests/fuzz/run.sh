@@ -49,7 +49,7 @@ fuzz() {
 	[ "$runs" -gt 1000 ] || fail "$name: only $runs runs: $(tail -n 5 "$T/said")"
 	echo "$name: $runs runs"
 }
-fuzz image -max_len=8192 base/*.c sdt/*.c runtime/{lint*,cpu*}.c
+fuzz image -max_len=8192 base/*.c sdt/*.c runtime/{lint*,cpu*,insn-x86_64,uprobe-x86_64}.c
 fuzz text -max_len=300 base/*.c sdt/*.c
 fuzz filter -max_len=300 runtime/fetch/*.c runtime/aggregate.c runtime/abi*.c base/*.c sdt/*.c
 if [ "$SAN" ]; then
@@ -57,7 +57,7 @@ if [ "$SAN" ]; then
 elif pkg-config --exists yaml-0.1; then
 	flags+=(-DHAVE_LIBYAML)
 	libs="-L$B/lib -lprobepoint -Wl,-rpath,$B/lib $(pkg-config --libs json-c yaml-0.1)" # of the library, only setters of requests run
-	fuzz config -max_len=2048 cmd/{config-tree,config-keys,config-parse,options,budget,suggest,arming,arming-report,images,child,ui,json,escape,signals,alloc}.c
+	fuzz config -max_len=2048 cmd/{config-tree,config-keys,config-parse,options,budget,suggest,arming,arming-report,images,find-file,child,ui,json,escape,signals,alloc}.c
 	libs=
 else
 	part_skipped "configurations: libyaml-dev is not installed"

@@ -25,6 +25,12 @@ def unescape(text):
     return re.sub(r'\\(["\\n])', lambda m: "\n" if m[1] == "n" else m[1], text)
 
 
+def number(text):
+    """Returns the number, as an integer if it is one: jq 1.7 prints numbers as they are written."""
+    value = float(text.replace("Inf", "inf"))
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else int(value) if value.is_integer() else value
+
+
 def canonical(number):
     """Returns how le is written: the shortest digits, with the exponent of %g, and a point or an exponent."""
     if number == float("inf"):
@@ -115,7 +121,7 @@ for line in lines:
                 fail(line, "a sum or count with negative bounds")
             if name.endswith("_count") and int(value) != buckets[point][-1][1]:
                 fail(line, "the count is not that of +Inf")
-    print(json.dumps({"name": name, "labels": values, "value": float(value.replace("Inf", "inf"))}))
+    print(json.dumps({"name": name, "labels": values, "value": number(value)}))
 for point, list_ in buckets.items():
     if list_[-1][0] != float("inf"):
         fail(point, "no +Inf bucket")

@@ -40,7 +40,7 @@ used() { babeltrace2 --log-level=INFO "$T/trace" 2>&1 >"$T/again" | grep -c 'fal
 want "streams whose index is not used" 0 "$(used)"
 cp "$T/again" "$T/all"
 truncate -s -56 "$T/trace/index/stream_0.idx"
-want "with a short index" 1 "$(used)"
+[ "$(used)" -ge 1 ] || fail "a short index is used" # babeltrace2 2.1 says so twice
 cmp "$T/all" "$T/again" || fail "events are missing with a short index"
 rm -r "$T/trace/index"
 [ "$(used)" -ge 3 ] || fail "an index is used that does not exist"

@@ -39,6 +39,8 @@
 #define ck_assert_int_lt(x, y) ck_compare(x, <, y)
 #define ck_assert_ptr_ne(x, y) ck_assert((x) != (y))
 #define ck_assert_ptr_null(x) ck_assert(!(x))
+#define ck_assert_ptr_nonnull(x) ck_assert(x)
+#define ck_assert_int_eq(x, y) ck_compare(x, ==, y)
 
 #define START_TEST(name) static void name(void)
 #define END_TEST
