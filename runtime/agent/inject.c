@@ -306,6 +306,8 @@ static int inject_check(pid_t pid, const char *library)
 	if (ours.st_uid != geteuid())
 		return error_set(EPERM, "pid %d: the process belongs to uid %u: agents reply only to their own user",
 		                 pid, ours.st_uid);
+	if (process_is_in_vfork(pid))
+		return wake_fail_vfork(pid);
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s", pid, process_thread(pid), library);
 	if (stat(library, &ours) || stat(path, &theirs) || ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev)
 		return error_set(
