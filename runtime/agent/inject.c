@@ -74,8 +74,11 @@ static int inject_fail_choose(const struct inject *t, int err)
 			"pid %d: a thread is in a write or another system call that would return early, and no "
 			"other thread can load the agent now; try again",
 			t->pid);
-	return error_set(EBUSY, "pid %d: every thread is in the middle of malloc or of loading a library%s; try again",
-	                 t->pid, t->other_malloc ? ", or runs in a process that has its own malloc" : "");
+	return error_set(
+		EBUSY,
+		"pid %d: every thread is in the middle of malloc or of loading a library, or on the stack of a "
+		"coroutine or a signal handler%s; try again",
+		t->pid, t->other_malloc ? ", or runs in a process that has its own malloc" : "");
 }
 
 /*
