@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -233,6 +234,23 @@ pid_t process_tracer(const struct process *process)
 			break;
 	fclose(f);
 	return tracer;
+}
+
+bool process_is_in_vfork(pid_t pid)
+{
+	char path[64], line[256];
+	pid_t parent = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "PPid: %d", &parent) == 1)
+			break;
+	fclose(f);
+	return parent > 0 && !syscall(SYS_kcmp, pid, parent, KCMP_VM, 0, 0);
 }
 
 pid_t process_fork_untraced(void)

@@ -71,6 +71,12 @@ bool process_has_userfaultfd(pid_t pid);
 pid_t process_tracer(const struct process *process);
 
 /*
+ * Returns whether the process uses the memory of its parent, as a child of vfork(2) or posix_spawn(3) does until it calls exec(2).
+ * False if this cannot be found out.
+ */
+bool process_is_in_vfork(pid_t pid);
+
+/*
  * Forks a process that is not followed by a tracer of this one which follows forks (strace -f), so that the tracer ends
  * with its command. Returns as fork(2). The caller must have a single thread, because the C library's fork handlers do
  * not run.

@@ -118,11 +118,15 @@ static int resolver_add_image(struct resolver *r, const struct pp_image *image)
 	return 0;
 }
 
-/* Adds an image. If the request has a scope, points are for all of its processes, so an image is added once. */
+/*
+ * Adds an image, once for each process, because files can be named twice. If the request has a scope, points are for all of its
+ * processes.
+ */
 static int resolver_add_image_once(struct resolver *r, const struct pp_image *image)
 {
-	for (size_t i = 0; r->request->scope != SCOPE_PROCESSES && i < r->targets->npoints; i++)
-		if (r->targets->points[i].image == image)
+	/* The points of a process follow each other. */
+	for (size_t i = r->targets->npoints; i > 0 && r->targets->points[i - 1].process == r->process; i--)
+		if (r->targets->points[i - 1].image == image)
 			return 0;
 	return resolver_add_image(r, image);
 }

@@ -26,7 +26,10 @@
 #define SCAN_CHUNK 65536     /* bytes of stack that are read at a time */
 #define SCAN_MAX (64u << 20) /* a thread with a deeper stack is not used */
 #define STACKS_MAX 8         /* of one thread: its own and those of signal handlers */
-#define MAIN_ABOVE 4096      /* main()'s return address is at most this far from where the kernel began the stack */
+#define DESCRIPTOR_WORDS 256 /* of a thread's descriptor that are searched; it has at least so many */
+#define DESCRIPTOR_ABOVE \
+	65536           /* the stack that the C library knows ends at most this far above the descriptor's begin */
+#define MAIN_ABOVE 4096 /* main()'s return address is at most this far from where the kernel began the stack */
 
 /* ---- code ---- */
 
@@ -171,15 +174,43 @@ static void scan_thread(const struct inject *t, struct stack_scan *scan)
 
 /* ---- the thread ---- */
 
-/* Whether the mapping of the stack has room for the call. tracee_call() extends the first thread's if nothing is in its way. */
+/*
+ * Returns where the stack that the C library knows for the thread begins, above its guard; 0: the thread is not on it. The
+ * thread's descriptor, which lies at the end of that stack, has its address, its size and the size of its guard one after the other. All are in the mapping of sp,
+ * which begins at `mapping`.
+ */
+static uint64_t thread_stack_begin(const struct inject *t, uint64_t sp, uint64_t mapping)
+{
+	uint64_t descriptor = tracee_thread_pointer(&t->thread), words[DESCRIPTOR_WORDS];
+
+	if (sp >= descriptor || process_read(t->process, descriptor, words, sizeof(words)))
+		return 0;
+	for (size_t i = 0; i + 2 < DESCRIPTOR_WORDS; i++) {
+		uint64_t begin = words[i], size = words[i + 1], guard = words[i + 2];
+
+		if (guard < size && begin + guard >= mapping && begin + guard < sp && begin + size > descriptor &&
+		    begin + size - descriptor < DESCRIPTOR_ABOVE)
+			return begin + guard;
+	}
+	return 0;
+}
+
+/*
+ * Whether the stack has room for the call. tracee_call() extends the first thread's if nothing is in its way. A stack of a signal
+ * handler or of a coroutine is not used: what is below it is the program's data, and its size is not known.
+ */
 static bool thread_has_room(const struct inject *t)
 {
-	uint64_t sp = tracee_sp(&t->thread);
+	uint64_t sp = tracee_sp(&t->thread), begin;
 	const struct mapping *m = inject_mapping_at(t, sp);
 
-	if (!m || sp - m->start >= TRACEE_STACK_ROOM)
-		return m;
-	return !strcmp(m->path, "[stack]") && (m == t->process->maps || m[-1].end <= sp - TRACEE_STACK_ROOM);
+	if (!m)
+		return false;
+	if (!strcmp(m->path, "[stack]"))
+		return sp - m->start >= TRACEE_STACK_ROOM || m == t->process->maps ||
+		       m[-1].end <= sp - TRACEE_STACK_ROOM;
+	begin = thread_stack_begin(t, sp, m->start);
+	return begin && sp - begin >= TRACEE_STACK_ROOM;
 }
 
 static bool fd_is_regular(const struct inject *t, uint64_t fd)

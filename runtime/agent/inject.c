@@ -74,8 +74,11 @@ static int inject_fail_choose(const struct inject *t, int err)
 			"pid %d: a thread is in a write or another system call that would return early, and no "
 			"other thread can load the agent now; try again",
 			t->pid);
-	return error_set(EBUSY, "pid %d: every thread is in the middle of malloc or of loading a library%s; try again",
-	                 t->pid, t->other_malloc ? ", or runs in a process that has its own malloc" : "");
+	return error_set(
+		EBUSY,
+		"pid %d: every thread is in the middle of malloc or of loading a library, or on the stack of a "
+		"coroutine or a signal handler%s; try again",
+		t->pid, t->other_malloc ? ", or runs in a process that has its own malloc" : "");
 }
 
 /*
@@ -306,6 +309,8 @@ static int inject_check(pid_t pid, const char *library)
 	if (ours.st_uid != geteuid())
 		return error_set(EPERM, "pid %d: the process belongs to uid %u: agents reply only to their own user",
 		                 pid, ours.st_uid);
+	if (process_is_in_vfork(pid))
+		return wake_fail_vfork(pid);
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s", pid, process_thread(pid), library);
 	if (stat(library, &ours) || stat(path, &theirs) || ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev)
 		return error_set(

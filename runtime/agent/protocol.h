@@ -27,7 +27,7 @@
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 
-#define AGENT_VERSION 5
+#define AGENT_VERSION 6
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name, without the NUL */
 
 /* ---- attachment files --------------------------------------------------------- */

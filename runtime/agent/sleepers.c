@@ -78,6 +78,9 @@ static int wake_one(pid_t pid, void *arg)
 	struct agent_peer peer;
 	int err;
 
+	/* Its hits are those of its parent, whose memory it uses. */
+	if (process_is_in_vfork(pid))
+		return 0;
 	/* An agent that would not see the session is not woken. */
 	if (agent_is_elsewhere(w->dir, pid)) {
 		err = agent_check_reach(w->dir, pid);

@@ -9,7 +9,9 @@
  *     shadow stack is not used, because that does not know the call.
  *  3. Only one controller at a time may use the agent's memory for the stack. Controllers exclude each other by
  *     flock(2) on the process's memory in /proc, which only those who may trace the process can open.
- *  4. If a controller is killed, the thread returns without it. The wake entry says which thread it was, and the next
+ *  4. A child of vfork(2) is not used. The agent's thread would belong to the child, arm the memory of the parent, and end
+ *     with the child's exec(2).
+ *  5. If a controller is killed, the thread returns without it. The wake entry says which thread it was, and the next
  *     controller makes sure that this thread has left the stub.
  */
 #include "runtime/agent/wake.h"
@@ -271,7 +273,7 @@ static int waker_run(void *arg)
 {
 	struct waker *w = arg;
 	pid_t pid = w->process->pid;
-	int err = waker_check_thread(w);
+	int err = process_is_in_vfork(pid) ? wake_fail_vfork(pid) : waker_check_thread(w);
 
 	if (err || w->entry.tid)
 		return err;

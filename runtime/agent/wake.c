@@ -149,6 +149,14 @@ int wake_fail_trace(pid_t pid)
 	                 pid);
 }
 
+int wake_fail_vfork(pid_t pid)
+{
+	return error_set(EAGAIN,
+	                 "pid %d: the process is just starting: it uses the memory of the process that has started it, "
+	                 "until it executes its program; try again",
+	                 pid);
+}
+
 /* Whether the agent's library is mapped, but may not be read. */
 static bool library_is_denied(const struct process *process)
 {

@@ -31,6 +31,8 @@ bool wake_is_own(pid_t pid);
 int wake_entry_find(const struct process *process, uint64_t *at, struct agent_wake_entry *entry);
 /* Reports that this user may not trace the process. Returns -EPERM. */
 int wake_fail_trace(pid_t pid);
+/* Reports that the process uses its parent's memory (process_is_in_vfork()). Returns -EAGAIN. */
+int wake_fail_vfork(pid_t pid);
 
 /*
  * Makes a thread of a process whose maps have been read start the agent's thread, unless it runs already. The process

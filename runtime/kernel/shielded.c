@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define STACK_SIZE (64 << 10)
 
@@ -20,7 +21,8 @@ static int shielded_main(void *arg)
 {
 	struct shielded_call *call = arg;
 
-	/* pkill(1) with the command's name must not kill this process. */
+	/* Signals to the command's process group, and pkill(1) with its name, must not kill this process. */
+	setsid();
 	prctl(PR_SET_NAME, "probe-aside");
 	call->result = call->fn(call->arg);
 	return 0;

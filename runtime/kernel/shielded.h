@@ -6,7 +6,7 @@
  *    then leaves its breakpoints in the targets ("failed to unregister, leaking uprobe"). No list shows them, and they
  *    stay until the targets end.
  * 2. So a helper process makes these calls. It shares memory and descriptors with this process, and a signal to this
- *    process does not reach it.
+ *    process, or to its process group, does not reach it.
  * 3. Two cases do not need the helper, because the kernel unregisters completely: a process that is already exiting,
  *    and pins that were unlinked.
  */

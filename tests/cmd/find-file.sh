@@ -34,6 +34,16 @@ each "$T/loader/libfound.so.7" "$T/empty" libfound.so.7 lib:call
 each "$T/path/findme" "$T/empty" findme app:tick
 each "$T/here/findme" "$T/here" findme app:tick # a path that exists wins
 
+# A file that is named twice is armed once.
+start twice
+for backend in "" "-p $twice"; do
+	expect 0 probe-enable -q -s "$S" $backend -f "$T/target" -f "$T/./target" app:tick
+	tell twice "tick 1"
+	want "hits of a file that is named three times ($backend)" 1 "$(hits "$S" app:tick)"
+	expect 0 probe-disable -q -s "$S"
+done
+stop twice
+
 # The file that the process maps is the one that its user means.
 start p env LD_PRELOAD="$T/mapped/libfound.so.7"
 each "$T/mapped/libfound.so.7" "$T/empty" libfound.so.7 lib:call -p "$p"
