@@ -12,9 +12,10 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 said() { sed -n "s/.*[: ]\([0-9]*\) $1.*/\1/p" "$T/err"; }
 stat_of() { probe-stat --json -s "$S" | jq "[.probes[].$1] | add"; }
 
-# failing PREFIX... -- ARGUMENT...: traces session S, while it is hit, until the trace fails.
+# failing PREFIX... -- ARGUMENT...: traces session S, while it is hit, until the trace fails. $told: the number of hits.
 failing() {
 	local prefix=()
+	told=0
 	while [ "$1" != -- ]; do prefix+=("$1"); shift; done
 	shift
 	"${prefix[@]}" probe-trace -v -s "$S" "$@" >"$T/lines" 2>"$T/err" &
@@ -22,6 +23,7 @@ failing() {
 	SECONDS=0
 	while kill -0 $tracer 2>/dev/null; do
 		tell "$it" "tick 3000"
+		told=$((told + 3000))
 		[ $SECONDS -lt 300 ] || fail "$what: the trace does not end"
 	done
 	wait $tracer
@@ -29,16 +31,24 @@ failing() {
 }
 
 # balance WRITTEN: each hit is idle, written, lost, or left for the next reader.
+has_rest() { [ "$(wc -l <"$T/rest")" -ge "$1" ]; }
 balance() {
-	local written=$1 lost hits idle rest
+	local written=$1 lost idle left rest
 	want "$what: recorded, by probe-trace" "$written" "$(said recorded)"
 	lost=$(said lost)
 	want "$what: lost, by probe-stat" "$lost" "$(stat_of lost)"
-	hits=$(stat_of hits) idle=$(stat_of idle)
-	trace_kept "$T/rest" -s "$S"
+	want "$what: hits, by probe-stat" $told "$(stat_of hits)"
+	idle=$(stat_of idle) left=$(($(stat_of recorded) - written))
+	# An interrupt would give a slow machine 10 s for the rest. What it did not print in them would be lost.
+	tracing "$T/rest" -s "$S"
+	wait_for 300 has_rest $left
+	kill -INT $tracer
+	wait $tracer
+	want "$what: status of the next reader" 0 $?
 	rest=$(wc -l <"$T/rest")
-	want "$what: all of $hits hits ($idle idle, $written written, $lost lost, $rest left)" "$hits" $((idle + written + lost + rest))
-	want "$what: recorded, by probe-stat" $((written + rest)) "$(stat_of recorded)"
+	want "$what: the next reader's message" "probe-trace: $left recorded, 0 lost" "$(tail -n 1 "$T/rest.err")"
+	want "$what: all of $told hits ($idle idle, $written written, $lost lost, $rest left)" $told $((idle + written + lost + rest))
+	want "$what: recorded and lost, by probe-stat" "$((written + rest)) $lost" "$(stat_of recorded) $(stat_of lost)"
 }
 
 for b in kernel agent; do
