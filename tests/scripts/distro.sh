@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # scripts/distro refuses what it cannot do, with the reason and what to do. It finds the mirrors that apt uses.
 . tests/lib.sh
-need apt-get unshare setpriv python3
+need apt-get unshare setpriv python3 pivot_root
 cp scripts/distro "$T/distro" # where other users can read it
 export PROBEPOINT_DISTROS=$T/cache PROBEPOINT_KEYRING=$T/keys
 
