@@ -759,7 +759,7 @@ void pp_reader_drop(struct pp_reader *reader);
 struct pp_record_counts {
 	uint64_t recorded; /* by the session's counters */
 	uint64_t lost;     /* had no room, were damaged, or were passed to pp_reader_lose() */
-	uint64_t damaged;  /* included both in lost and in recorded */
+	uint64_t damaged;  /* included in lost, and in recorded if the hit was completed */
 };
 
 /* size is sizeof(struct pp_record_counts). */

@@ -13,6 +13,9 @@
  *     so that the next reader finds those that this one does not deliver. The ring then has a list of what was read. The space
  *     is given back when the caller has delivered the records. Of a thread that may drop its oldest records, the reader copies
  *     a few records, and takes each when it returns it.
+ *  5. A record that stays unfinished is skipped (ring_skip()) and counts as lost, because no reader returns it: its thread may have
+ *     left it by longjmp(3), or may finish it later, and then counts it as recorded. If the thread or its process has ended, the
+ *     hit was cut short and does not count.
  */
 #include "runtime/agent/rings.h"
 
@@ -37,9 +40,11 @@
 /* A record, or space without one, that was read and is still in the ring. */
 struct kept_entry {
 	uint64_t time; /* ns; 0: not a record */
-	uint64_t end;  /* the position after it. ENTRY_IS_ZERO: nothing is to be cleared */
+	uint64_t end;  /* the position after it, with flags */
 };
-#define ENTRY_IS_ZERO 1ull
+#define ENTRY_IS_ZERO 1ull       /* nothing is to be cleared */
+#define ENTRY_IS_UNFINISHED 2ull /* a record of a live thread was skipped */
+#define ENTRY_FLAGS 7ull
 
 /* What was read and is still in the ring: entries[from..to), of which those before `returned` were returned. */
 struct kept_entries {
@@ -53,11 +58,13 @@ struct ring_state {
 	struct kept_entries kept;
 	bool is_tentative;          /* the record in the queue is taken when it is returned: */
 	uint64_t copied, copied_to; /* its positions, with space before it */
+	uint64_t copied_unfinished; /* unfinished records in that space */
 	uint32_t index;
 	uint64_t size;                /* of its records */
 	bool bad;                     /* the ring holds invalid data: it is not read any more */
 	uint64_t joined;              /* records that had been read when this reader began, by the ring's counters */
 	uint64_t nread;               /* records taken out or skipped since */
+	uint64_t nunfinished;         /* unfinished records of a live thread that were skipped: they are lost */
 	uint64_t last_ticks, last_ns; /* of the last record, by the ring's clock and converted */
 	uint64_t tail;
 	uint64_t stuck_at, stuck_since; /* position and begin (ns) of the wait for an unfinished record */
@@ -266,7 +273,7 @@ static bool ring_is_kept(const struct ring_state *ring)
 }
 
 /* Adds what is at the tail. queued: it is a record that was queued. */
-static int ring_keep(struct rings *rings, struct ring_state *ring, uint64_t words, bool queued, bool is_zero)
+static int ring_keep(struct rings *rings, struct ring_state *ring, uint64_t words, bool queued, uint64_t flags)
 {
 	struct kept_entries *kept = &ring->kept;
 
@@ -283,7 +290,7 @@ static int ring_keep(struct rings *rings, struct ring_state *ring, uint64_t word
 		return -ENOMEM;
 	kept->entries[kept->to++] = (struct kept_entry){
 		.time = queued ? ring->last_ns : 0,
-		.end = (ring->tail + 8 * words) | (is_zero ? ENTRY_IS_ZERO : 0),
+		.end = (ring->tail + 8 * words) | flags,
 	};
 	rings->kept_bytes += 8 * words;
 	return 0;
@@ -301,10 +308,11 @@ static void ring_release(struct ring_state *ring, size_t to)
 		return;
 	for (; kept->from < to; kept->from++) {
 		const struct kept_entry *e = &kept->entries[kept->from];
-		uint64_t end = e->end & ~ENTRY_IS_ZERO;
+		uint64_t end = e->end & ~ENTRY_FLAGS;
 
 		if (!overwritten && !(e->end & ENTRY_IS_ZERO))
 			ring_part_add(&part, ring->rings, ring, kept->begin, (end - kept->begin) / 8);
+		ring->nunfinished += (e->end & ENTRY_IS_UNFINISHED) != 0;
 		ring->rings->kept_bytes -= end - kept->begin;
 		kept->begin = end;
 	}
@@ -328,8 +336,11 @@ static bool ring_take_tentative(struct ring_state *ring)
 	struct agent_ring *header = shm_ring(ring->rings->shm, ring->index);
 	uint64_t taken = ring->copied;
 
-	return __atomic_compare_exchange_n(&header->taken, &taken, ring->copied_to, false, __ATOMIC_ACQ_REL,
-	                                   __ATOMIC_RELAXED);
+	if (!__atomic_compare_exchange_n(&header->taken, &taken, ring->copied_to, false, __ATOMIC_ACQ_REL,
+	                                 __ATOMIC_RELAXED))
+		return false;
+	ring->nunfinished += ring->copied_unfinished;
+	return true;
 }
 
 bool rings_return(struct record_queue *queue)
@@ -396,6 +407,7 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 	const unsigned char *at = ring_at(rings, ring, ring->tail);
 	uint64_t word = ring_word(rings, ring, ring->tail), nread = ring->nread, ndamaged = pass->ndamaged;
 	size_t left = (head - ring->tail) / 8, words;
+	bool unfinished;
 
 	if (word < AGENT_WORD_SKIP) {
 		words = ring_skip(rings, ring, pass, ring->tail, head, word, ended);
@@ -422,15 +434,17 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 		return 0;
 	}
 	/* Reserved space that nothing was written to is zero, and may be longer than the slack after the end. */
+	unfinished = word < AGENT_WORD_SKIP && !ended;
 	if (pass->leave) {
 		bool queued = ring->nread != nread && pass->ndamaged == ndamaged;
-		int err = ring_keep(rings, ring, words, queued, !word);
+		int err = ring_keep(rings, ring, words, queued,
+		                    (word ? 0 : ENTRY_IS_ZERO) | (unfinished ? ENTRY_IS_UNFINISHED : 0));
 
-		if (err)
-			return err;
-	} else if (word) {
-		ring_part_add(part, rings, ring, ring->tail, words);
+		return err ? err : (ssize_t)words;
 	}
+	ring->nunfinished += unfinished;
+	if (word)
+		ring_part_add(part, rings, ring, ring->tail, words);
 	return (ssize_t)words;
 }
 
@@ -475,7 +489,8 @@ static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings
 struct ring_copy {
 	_Alignas(8) unsigned char bytes[COPY_SIZE + RECORD_SIZE_MAX];
 	size_t wanted, size;
-	uint64_t begin, end; /* positions of what was copied or skipped */
+	uint64_t begin, end;  /* positions of what was copied or skipped */
+	uint64_t nunfinished; /* unfinished records of a live thread that were skipped */
 };
 
 /*
@@ -486,6 +501,7 @@ static bool ring_copy_records(const struct rings *rings, struct ring_state *ring
                               struct ring_copy *copy, uint64_t head, bool ended)
 {
 	copy->size = 0;
+	copy->nunfinished = 0;
 	copy->begin = copy->end = ring->tail;
 	while (copy->end != head && copy->size < copy->wanted) {
 		const unsigned char *at = ring_at(rings, ring, copy->end);
@@ -496,6 +512,7 @@ static bool ring_copy_records(const struct rings *rings, struct ring_state *ring
 			words = ring_skip(rings, ring, pass, copy->end, head, word, ended);
 			if (!words)
 				break;
+			copy->nunfinished += !ended;
 		} else if (word < AGENT_WORD_TIME) {
 			words = word - AGENT_WORD_SKIP;
 		} else {
@@ -560,6 +577,7 @@ static enum copy_result ring_take_copy(struct rings *rings, struct ring_state *r
 	if (!__atomic_compare_exchange_n(&header->taken, &taken, copy->end, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return COPY_VOID;
 	ring->tail = copy->end;
+	ring->nunfinished += copy->nunfinished;
 	return COPY_DONE;
 }
 
@@ -585,6 +603,7 @@ static int ring_drain_overwritten(struct rings *rings, struct ring_state *ring, 
 		ring->is_tentative = pass->leave;
 		ring->copied = copy.begin;
 		ring->copied_to = copy.end;
+		ring->copied_unfinished = copy.nunfinished;
 		err = ring_queue_copy(rings, ring, pass, &copy);
 		if (!pass->leave || !copy.size)
 			continue;
@@ -793,14 +812,16 @@ uint64_t rings_unread(const struct rings *rings)
 
 	for (uint32_t i = 0; i < rings->shm->nrings; i++) {
 		const struct ring_state *ring = &rings->states[i];
-		uint64_t recorded;
+		uint64_t recorded, unread_here = ring->nunfinished;
 
-		if (!ring->bad)
-			continue;
-		/* The counters are another process's data, so the difference may be anything. */
-		recorded = shm_ring_recorded(rings->shm, i) - ring->joined;
-		if (recorded > ring->nread && recorded < UINT64_MAX / 2)
-			unread += recorded - ring->nread;
+		/*
+		 * The counters are another process's data, so the difference may be anything. It contains the skipped records that
+		 * their thread has finished since.
+		 */
+		recorded = ring->bad ? shm_ring_recorded(rings->shm, i) - ring->joined : 0;
+		if (recorded > ring->nread + unread_here && recorded < UINT64_MAX / 2)
+			unread_here = recorded - ring->nread;
+		unread += unread_here;
 	}
 	return unread;
 }
