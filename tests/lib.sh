@@ -131,12 +131,14 @@ tracing() {
 		sleep 0.02
 	done
 }
-# trace_kept FILE ARGUMENT...: runs probe-trace until it has read what is recorded already.
+# trace_kept FILE ARGUMENT...: runs probe-trace until it has read what is recorded already. An interrupt gives it 10 s for that: a
+# test with more than some 10,000 records waits for them first, because an emulated machine does not print many more.
 trace_kept() {
 	tracing "$@"
 	kill -INT $tracer
 	wait $tracer
 	want "the status of probe-trace" 0 $?
+	! grep 'the session may have more records' "$1.err" || fail "probe-trace did not read all records in 10 s"
 }
 
 # keeper_find: sets $keeper to the pid of the process that keeps the counts of this test's agents.

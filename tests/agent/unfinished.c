@@ -54,11 +54,13 @@ static void *step(void *number)
 {
 	hit(0); /* takes a ring */
 	left = (long)number;
-	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; orq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::"i"(TRAP_FLAG)
-	                 : "memory", "cc");
+	__asm__ volatile(
+		"lea -128(%%rsp), %%rsp; pushfq; orq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::"i"(TRAP_FLAG)
+		: "memory", "cc");
 	STAP_PROBE1(app, hit, 1);
-	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; andq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::"i"(~TRAP_FLAG)
-	                 : "memory", "cc");
+	__asm__ volatile(
+		"lea -128(%%rsp), %%rsp; pushfq; andq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::"i"(~TRAP_FLAG)
+		: "memory", "cc");
 	nhits++;
 	if (left > 0)
 		nstepped++;
