@@ -20,6 +20,14 @@ static inline bool text_has_end(const char *text, const char *end)
 	return length > n && !strcmp(text + length - n, end);
 }
 
+/* Returns the length of a path as the kernel shows it, without the " (deleted)" that follows the path of a removed file. */
+static inline size_t text_path_length(const char *path)
+{
+	static const char deleted[] = " (deleted)";
+
+	return strlen(path) - (text_has_end(path, deleted) ? sizeof(deleted) - 1 : 0);
+}
+
 /* Returns true if the text is UTF-8 without control characters, so that it can be printed. */
 bool text_is_clean(const char *text, size_t length);
 

@@ -121,7 +121,6 @@ static char *service_cgroup(const char *service, char **first, char **second)
 /* Returns whether the glob matches the program's path, if it has a slash, or else the process's name. */
 static bool process_matches(pid_t pid, const char *glob, const char *comm)
 {
-	static const char deleted[] = " (deleted)";
 	char path[32], program[PATH_MAX + 1];
 	ssize_t n;
 
@@ -132,8 +131,7 @@ static bool process_matches(pid_t pid, const char *glob, const char *comm)
 	program[n] = 0;
 	if (!strchr(glob, '/'))
 		return !fnmatch(glob, comm, 0);
-	if ((size_t)n > strlen(deleted) && !strcmp(program + n - strlen(deleted), deleted))
-		program[n - (ssize_t)strlen(deleted)] = 0;
+	program[text_path_length(program)] = 0;
 	return !fnmatch(glob, program, 0);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cmd/alloc.h"
 
 /* Returns whether the name is a path, also of a member of an archive, as in libcart.a(add.o). */
@@ -33,12 +34,11 @@ static bool paths_are_one_file(const char *a, const char *b)
 
 static int mapped_file_take(const char *path, const char *name, void *arg)
 {
-	static const char deleted[] = " (deleted)";
 	struct mapped_file *file = arg;
 	const char *base = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
 	size_t length = strlen(file->name);
 
-	if (strncmp(base, file->name, length) || (base[length] && strcmp(base + length, deleted)))
+	if (strncmp(base, file->name, length) || (base[length] && text_path_length(base) != length))
 		return 0;
 	if (!file->path)
 		file->path = xstrdup(path);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/otlp.h"
 #include "cmd/process-stat.h"
@@ -73,7 +74,6 @@ static time_t seconds_now(void)
 static char *program_add(const struct otlp_resources *resources, json_object *attributes, pid_t pid)
 {
 	static const char *const none[] = { "no:probe" };
-	static const char deleted[] = " (deleted)";
 	char link[32], program[PATH_MAX + 1];
 	const char *path = link;
 	struct pp_image *image;
@@ -88,8 +88,7 @@ static char *program_add(const struct otlp_resources *resources, json_object *at
 	if (n <= 0 || n > PATH_MAX)
 		return NULL;
 	program[n] = 0;
-	if ((size_t)n > strlen(deleted) && !strcmp(program + n - strlen(deleted), deleted))
-		program[n - (ssize_t)strlen(deleted)] = 0;
+	program[text_path_length(program)] = 0;
 	otlp_add_text(attributes, "process.executable.path", program);
 	if (!pp_image_open_matching(path, none, 1, PP_IMAGE_COUNTS, &image)) {
 		if (*pp_image_build_id(image))

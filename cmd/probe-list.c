@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/images.h"
@@ -233,14 +234,9 @@ static json_object *arg_json(const struct probe_list *l, const struct pp_arg *ar
  */
 static json_object *file_json(const struct images_entry *entry)
 {
-	static const char deleted[] = " (deleted)";
-	size_t length = strlen(entry->name), end = sizeof(deleted) - 1;
-
 	if (!strstr(pp_image_path(entry->image), "/map_files/"))
 		return json_text(pp_image_path(entry->image));
-	if (length > end && !strcmp(entry->name + length - end, deleted))
-		length -= end;
-	return json_text_n(entry->name, length);
+	return json_text_n(entry->name, text_path_length(entry->name));
 }
 
 /* Prints a probe. Its sites are printed one by one, because it can have very many. */

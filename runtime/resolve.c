@@ -19,6 +19,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "runtime/call.h"
 #include "runtime/disasm.h"
 #include "runtime/function-name.h"
@@ -134,14 +135,12 @@ static int resolver_add_image_once(struct resolver *r, const struct pp_image *im
 /* Renames the image of a deleted file, which was opened through /proc, to its name in maps without " (deleted)". */
 static int image_name_deleted(struct pp_image *image, const char *name)
 {
-	static const char deleted[] = " (deleted)";
-	size_t length = strlen(name), end = sizeof(deleted) - 1;
 	char *copy;
 	int err;
 
 	if (!strstr(image->path, "/map_files/"))
 		return 0;
-	copy = strndup(name, length > end && !strcmp(name + length - end, deleted) ? length - end : length);
+	copy = strndup(name, text_path_length(name));
 	err = copy ? image_rename(image, copy) : error_nomem();
 	free(copy);
 	return err;

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/array.h"
+#include "base/text.h"
 #include "runtime/cpu.h"
 #include "sdt/image.h"
 
@@ -79,13 +80,9 @@ static bool mapping_has_uprobe(const struct pp_image *image, uint64_t offset)
 /* Copies the last component of a path, without the text that the kernel appends to the path of a removed file. */
 static char *last_component(const char *path)
 {
-	static const char deleted[] = " (deleted)";
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-	size_t length = strlen(name), suffix = sizeof(deleted) - 1;
 
-	if (length > suffix && !strcmp(name + length - suffix, deleted))
-		length -= suffix;
-	return strndup(name, length);
+	return strndup(name, text_path_length(name));
 }
 
 /* For a perf uprobe the kernel reports the path that its creator passed, which may depend on the creator. */

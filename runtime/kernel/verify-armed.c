@@ -110,14 +110,13 @@ static bool semaphore_counts(const struct process *process, const struct arm_poi
 /* Returns the reason if the process maps an older file of the image's name, else NULL. */
 static char *reason_pending(const struct process *process, const struct pp_image *image)
 {
-	static const char deleted[] = " (deleted)";
 	size_t length = strlen(image->name);
 
 	for (size_t i = 0; process && i < process->nmaps; i++) {
 		const struct mapping *m = &process->maps[i];
 
-		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->name, length) &&
-		    !strcmp(m->path + length, deleted))
+		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->name, length) && m->path[length] &&
+		    text_path_length(m->path) == length)
 			return error_format("pid %d runs an older '%s', which was replaced since", process->pid,
 			                    image->path);
 	}
