@@ -104,14 +104,13 @@ int process_read_bytes(const struct process *process, const uint64_t *addresses,
 	return process_read_spans(process, addresses, n, 1, bytes, got);
 }
 
-/* Reads like a debugger: also memory that the process can execute but not read. */
-static int process_read_forced(const struct process *process, uint64_t address, void *to, size_t size)
+int process_read_forced(pid_t pid, pid_t tid, uint64_t address, void *to, size_t size)
 {
 	char path[64];
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", process->pid, process->tid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", pid, tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -127,5 +126,5 @@ int process_read(const struct process *process, uint64_t address, void *to, size
 
 	if (n < 0 && errno != EFAULT)
 		return -errno;
-	return n == (ssize_t)size ? 0 : process_read_forced(process, address, to, size);
+	return n == (ssize_t)size ? 0 : process_read_forced(process->pid, process->tid, address, to, size);
 }

@@ -140,5 +140,10 @@ int process_read_spans(const struct process *process, const uint64_t *addresses,
 
 /* Reads size bytes. Returns 0, -EFAULT if not all of them can be read, or -EPERM or another negative errno. */
 int process_read(const struct process *process, uint64_t address, void *to, size_t size);
+/*
+ * Reads like a debugger, by /proc/PID/mem: also memory that the process can execute but not read. The kernel extends a
+ * stack that the address is below. Returns as process_read().
+ */
+int process_read_forced(pid_t pid, pid_t tid, uint64_t address, void *to, size_t size);
 
 #endif

@@ -82,10 +82,9 @@ struct kept_region {
 	uint64_t start_time;
 	int pidfd;
 	int fd; /* of the region; -1: too many descriptors are open, and its records are lost when the process ends */
-	uint64_t number; /* of retired ones, in the order in which they ended */
-	uint64_t ended;  /* ns: when it was retired */
-	uint64_t
-		dropped; /* ns: flight recorders of the session's processes that ended before were dropped; 0: none, or another region knows */
+	uint64_t number;  /* of retired ones, in the order in which they ended */
+	uint64_t ended;   /* ns: when it was retired */
+	uint64_t dropped; /* ns: see struct agent_kept */
 	bool retired; /* its process does not use it any more, and its counts are saved: only its records are kept */
 	bool copied;  /* it is memory of this process, if that is possible */
 	bool given;   /* a reader got it, and may have read all since */
@@ -601,7 +600,8 @@ static void keeper_give(struct keeper *keeper, int conn, const struct agent_keep
 	k->given = true;
 	kept.pid = (uint32_t)k->pid;
 	kept.start_time = k->start_time;
-	kept.number = keep->op == AGENT_KEEP_GET ? k->dropped : k->number;
+	kept.number = k->number;
+	kept.dropped = k->dropped;
 	*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
 	memcpy(CMSG_DATA(c), &k->fd, sizeof(int));
 	sendmsg(conn, &message, MSG_NOSIGNAL | MSG_DONTWAIT);

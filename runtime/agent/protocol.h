@@ -443,8 +443,9 @@ struct agent_keep {
 struct agent_kept {
 	uint32_t magic, pid;
 	uint64_t start_time;
-	/* AGENT_KEEP_RECORDS: of the region. AGENT_KEEP_GET: 0, or the time (ns) until which regions of the session were dropped */
-	uint64_t number;
+	uint64_t number; /* of the region */
+	uint64_t
+		dropped; /* ns: until when flight recorders of the session were dropped; 0: none, or another region knows */
 };
 
 enum agent_state {

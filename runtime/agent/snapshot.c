@@ -43,7 +43,7 @@ static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, 
 
 		if (fd < 0)
 			break;
-		*dropped = region.number > *dropped ? region.number : *dropped;
+		*dropped = region.dropped > *dropped ? region.dropped : *dropped;
 		if (ALLOC_GROW(*kept, *n + 1, room)) {
 			close(fd);
 			return -ENOMEM;

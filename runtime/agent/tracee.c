@@ -27,22 +27,20 @@
 #ifdef TRACEE_SUPPORTED
 
 #include <errno.h>
-#include <fcntl.h>
 #include <probepoint.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "runtime/agent/tracee-cpu.h"
+#include "runtime/process.h"
 
 /* ---- the thread that traces ---- */
 
@@ -192,21 +190,14 @@ static int tracee_run_call(struct tracee *t, uint64_t return_sp, uint64_t timeou
 
 /*
  * Extends the mapping of the first thread's stack to what a call may use. The kernel does so when the thread itself uses the
- * stack, and for a read of /proc/PID/mem, but not for process_vm_writev(2) (since Linux 6.5).
+ * stack, and for process_read_forced(), but not for process_vm_writev(2) (since Linux 6.5).
  */
 static int tracee_extend_stack(const struct tracee *t)
 {
-	char path[64], byte;
-	ssize_t n;
-	int fd;
+	char byte;
+	int err = process_read_forced(t->pid, t->tid, tracee_sp(t) - TRACEE_STACK_ROOM, &byte, 1);
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", t->pid, t->tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = pread(fd, &byte, 1, (off_t)(tracee_sp(t) - TRACEE_STACK_ROOM));
-	close(fd);
-	return n == 1 ? 0 : -ENOMEM;
+	return err == -EFAULT ? -ENOMEM : err;
 }
 
 int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeout_ns, uint64_t *result)

@@ -107,31 +107,6 @@ static bool place_is_armed(const struct verify_place *place, void *arg)
 	       (armed->others && armed_has(armed->others, file->real_device, file->real_inode, place->site_offset));
 }
 
-/* Returns true if a process has breakpoints of the attachment, or may have them. */
-static bool attachment_has_process(const struct attachment *attachment)
-{
-	const struct manifest *m = attachment->manifest;
-	const struct manifest_file *last = NULL;
-
-	for (uint32_t p = 0; p < m->npoints; p++) {
-		const struct manifest_file *file = point_file(m, &manifest_points(m)[p]);
-		struct process **processes = NULL;
-		size_t n = 0;
-		int err;
-
-		if (file == last)
-			continue;
-		last = file;
-		err = processes_mapping(file->device, file->inode, &processes, &n);
-		for (size_t i = 0; i < n; i++)
-			process_free(processes[i]);
-		free(processes);
-		if (err || n)
-			return true;
-	}
-	return false;
-}
-
 static void attachment_wait_for_bytes(struct pp_session *session, const struct attachment *attachment, const bool *take,
                                       bool all)
 {
@@ -201,7 +176,6 @@ int kernel_disarm(struct pp_session *session, struct attachment *attachment, con
 	struct kernel_attachment *s = attachment->state;
 	bool *changed = calloc(s->nlinks + 1, sizeof(*changed));
 	bool *going = calloc(attachment->manifest->npoints + 1, sizeof(*going)), gone;
-	const struct pp_session *waiting;
 	int err = 0;
 
 	if (!changed || !going) {
@@ -215,13 +189,12 @@ int kernel_disarm(struct pp_session *session, struct attachment *attachment, con
 		err = disarm_by_owner(s, attachment, all);
 		goto out;
 	}
-	waiting = attachment_has_process(attachment) ? session : NULL;
 	if (all) {
 		pin_unlink(&s->session->pins, "desc", (int)attachment->number, -1);
-		gone = kernel_links_drop(s, attachment, changed, waiting);
+		gone = kernel_links_drop(s, attachment, changed, session);
 		kernel_attachment_unpin(s, attachment);
 	} else {
-		gone = kernel_links_change(s, attachment, changed, waiting);
+		gone = kernel_links_change(s, attachment, changed, session);
 	}
 	if (!gone)
 		attachment_wait_for_bytes(session, attachment, take, all);

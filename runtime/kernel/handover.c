@@ -74,6 +74,32 @@ static int link_take(struct kernel_attachment *s, const struct attachment *attac
 	return pin_get(&s->session->pins, link_pin_names[link->generation], (int)attachment->number, (int)i);
 }
 
+/* Returns true if a process has breakpoints of the attachment, or may have them. */
+static bool attachment_has_process(const struct attachment *attachment)
+{
+	const struct manifest *m = attachment->manifest;
+	const struct manifest_file *last = NULL;
+
+	for (uint32_t p = 0; p < m->npoints; p++) {
+		const struct manifest_file *file =
+			&manifest_files(m)[manifest_probes(m)[manifest_points(m)[p].probe].file];
+		struct process **processes = NULL;
+		size_t n = 0;
+		int err;
+
+		if (file == last)
+			continue;
+		last = file;
+		err = processes_mapping(file->device, file->inode, &processes, &n);
+		for (size_t i = 0; i < n; i++)
+			process_free(processes[i]);
+		free(processes);
+		if (err || n)
+			return true;
+	}
+	return false;
+}
+
 static void link_unpin(struct kernel_attachment *s, const struct attachment *attachment, size_t i)
 {
 	const struct session_pins *pins = &s->session->pins;
@@ -91,19 +117,20 @@ static void link_unpin(struct kernel_attachment *s, const struct attachment *att
 bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop,
                        const struct pp_session *waiting)
 {
-	bool gone = true, closes_many = waiting && !link_multi_supported();
+	bool gone = true, closes;
 	size_t n = 0, nfds = 0;
 	int fds[BATCH];
 
 	for (size_t i = 0; i < s->nlinks; i++)
 		n += drop[i] && !s->links[i].dead;
+	closes = n <= FEW || (waiting && !link_multi_supported() && attachment_has_process(attachment));
 	for (size_t i = 0; i < s->nlinks; i++) {
 		int fd;
 
 		if (!drop[i] || s->links[i].dead)
 			continue;
 		fd = -1;
-		if (s->links[i].fd >= 0 || n <= FEW || (closes_many && !session_interrupted(waiting)))
+		if (s->links[i].fd >= 0 || (closes && (n <= FEW || !session_interrupted(waiting))))
 			fd = link_take(s, attachment, i);
 		link_unpin(s, attachment, i);
 		if (fd < 0) {
