@@ -84,8 +84,11 @@ struct kept_region {
 	int fd; /* of the region; -1: too many descriptors are open, and its records are lost when the process ends */
 	uint64_t number; /* of retired ones, in the order in which they ended */
 	uint64_t ended;  /* ns: when it was retired */
-	uint64_t
-		dropped; /* ns: flight recorders of the session's processes that ended before were dropped; 0: none, or another region knows */
+	/*
+	 * ns: the latest end of a process of the session whose flight recorder was dropped; 0: none, or another region
+	 * has it
+	 */
+	uint64_t dropped;
 	bool retired; /* its process does not use it any more, and its counts are saved: only its records are kept */
 	bool copied;  /* it is memory of this process, if that is possible */
 	bool given;   /* a reader got it, and may have read all since */
@@ -366,7 +369,10 @@ static void keeper_limit_records(struct keeper *keeper, const char *session)
 	}
 }
 
-/* Drops a flight recorder. The other regions of its session keep the time, because snapshots are complete after it only. */
+/*
+ * Drops a flight recorder. The other regions of its session keep the time when its process ended, because snapshots are
+ * complete only after it.
+ */
 static void keeper_drop_flight(struct keeper *keeper, size_t i)
 {
 	const struct kept_region *gone = &keeper->regions[i];

@@ -443,7 +443,7 @@ struct agent_keep {
 struct agent_kept {
 	uint32_t magic, pid;
 	uint64_t start_time;
-	/* AGENT_KEEP_RECORDS: of the region. AGENT_KEEP_GET: 0, or the time (ns) until which regions of the session were dropped */
+	/* AGENT_KEEP_RECORDS: of the region. AGENT_KEEP_GET: 0, or the time (ns) until which regions were dropped */
 	uint64_t number;
 };
 
