@@ -112,7 +112,10 @@ static int armed_add(const struct pp_labelled *labelled, void *arg)
 	return 0;
 }
 
-/* Reports that a session cannot be read, unless the last reading of the sessions has found the same. Keeps the message. */
+/*
+ * Reports that a session cannot be read, unless the last reading of the sessions found the same. Takes ownership of the
+ * message.
+ */
 static void unread_report(struct label_reading *r, char *message)
 {
 	const struct config_unread *before = &r->config->unread;

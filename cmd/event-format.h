@@ -22,8 +22,8 @@ struct event_look {
 /* Prints a line: TIME PID/TID COMM PROVIDER:NAME ARG=VALUE ... TIME is the local time of day. */
 void event_put_text(FILE *out, const struct pp_event *event, struct event_look *look);
 /*
- * Prints the event as one JSON object on a line. Its time is in ns of CLOCK_MONOTONIC. complete false: records of its time are
- * missing, because they were overwritten.
+ * Prints the event as one JSON object on a line. Its time is in ns of CLOCK_MONOTONIC. If complete is false, other
+ * records of its time may have been overwritten.
  */
 void event_put_json(FILE *out, const struct pp_event *event, bool complete);
 void event_look_release(struct event_look *look);

@@ -19,10 +19,10 @@ static bool is_path(const char *name)
 	return strchr(name, '/') || !access(name, F_OK) || (length && name[length - 1] == ')');
 }
 
-/* A file of a name among the files that processes map. */
+/* The files with a given name among those that processes map. */
 struct mapped_file {
 	const char *name;
-	char *path, *other; /* other: a different file of the name. NULL: there is none */
+	char *path, *other; /* other: a second file of this name, or NULL */
 };
 
 static bool paths_are_one_file(const char *a, const char *b)

@@ -84,7 +84,7 @@ void images_add_file(struct images *images, const char *path)
 	}
 	err = pp_archive_members(path, images_add_member, images);
 
-	if (err == 1 || err == -ENOENT) { /* no archive, or a member of one */
+	if (err == 1 || err == -ENOENT) { /* not an archive, or a member of one */
 		images_add(images, path, path);
 		return;
 	}

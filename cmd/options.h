@@ -59,8 +59,8 @@ extern const struct argp options_output;         /* --json -q -v */
 extern const struct argp_child options_arming[]; /* all of them, for commands that arm */
 
 /*
- * Parses argv, and prepares the process: standard streams that are closed are replaced, and the locale is set. Names
- * of files are replaced by paths, as find_file() finds them. Exits after --help and --version, and if the command line is
+ * Parses argv, and prepares the process: standard streams that are closed are replaced, and the locale is set. Names of
+ * files are replaced by paths, as find_file() finds them. Exits after --help and --version, and if the command line is
  * invalid (STATUS_USAGE).
  */
 void options_parse(const struct argp *argp, int argc, char **argv, struct options *options, void *input);

@@ -210,8 +210,8 @@ static int records_write(const struct snapshot_command *s, struct pp_reader *rea
 }
 
 /*
- * Returns the text that says since when the snapshot is complete, for the end of the message; "" if nothing was overwritten. Stores the
- * time in *since, UINT64_MAX if it is not known. The caller frees the text.
+ * Returns the end of the message, which says since when the snapshot is complete, or "" if nothing was overwritten.
+ * Stores the time in *since, or UINT64_MAX if it is not known. The caller frees the text.
  */
 static char *complete_text(struct pp_reader *reader, uint64_t *since)
 {

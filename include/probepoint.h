@@ -674,10 +674,12 @@ void pp_reader_free(struct pp_reader *reader);
  */
 int pp_reader_open_snapshot(struct pp_session *session, struct pp_reader **reader);
 /*
- * Stores the time since which a snapshot is complete: from then on until the snapshot was taken, no record was overwritten. 0: none
- * was overwritten at all. Records before this time are those of some threads only. Hits that are lost, and `damaged` records, are missing
- * at any time. *time is as from pp_event_time(), and compares with the records of this reader. *time_of_day is as from
- * pp_event_time_of_day(), or 0. -ENODATA: not known, because records of processes that have ended may be missing; -EINVAL: the reader does not read a snapshot.
+ * Stores the time since which a snapshot is complete: from then on until the snapshot was taken, no record was
+ * overwritten. The time is 0 if no record was overwritten at all. Before this time, records of some threads may be
+ * missing. Lost hits and `damaged` records are missing at any time. *time is as from pp_event_time(), and can be
+ * compared with records of this reader only. *time_of_day is as from pp_event_time_of_day(), or 0. Returns -ENODATA if
+ * the time is not known, because records of processes that have ended may be missing, or -EINVAL if the reader does not
+ * read a snapshot.
  */
 int pp_reader_complete_since(struct pp_reader *reader, uint64_t *time, int64_t *time_of_day);
 /*

@@ -34,13 +34,16 @@ struct record_thread;
 #define ATTACHMENT_NUMBER_MAX 0x0fffffffu
 
 typedef int agg_cell_fn(const struct agg_key *key, size_t key_size, const struct agg_cell *cell, void *arg);
-/* What a snapshot of flight recorders does not have. */
+/* The records that a snapshot of flight recorders does not have. */
 struct snapshot_gaps {
-	/* At least the number of records that cannot be returned because they are being written or are overwritten meanwhile. */
+	/*
+	 * At least the number of records that cannot be returned because they are being written or are overwritten
+	 * meanwhile.
+	 */
 	uint64_t passed;
 	/*
-	 * ns: from this time on, no record was overwritten before the snapshot began. 0: none was at all; UINT64_MAX: not
-	 * known.
+	 * ns: from this time on, no record was overwritten before the snapshot began. 0: no record was overwritten at
+	 * all; UINT64_MAX: the time is not known.
 	 */
 	uint64_t since;
 };

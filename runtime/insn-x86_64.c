@@ -15,7 +15,10 @@ bool x86_is_prefix(uint8_t byte)
 	}
 }
 
-/* Returns the size of the VEX or EVEX prefix, 0: code does not begin with one. In 32-bit code, modes other than 3 are lds, les, bound. */
+/*
+ * Returns the size of the VEX or EVEX prefix, or 0 if code does not begin with one. In 32-bit code, modes other than 3
+ * are lds, les, bound.
+ */
 static size_t x86_vex_size(const uint8_t *code, size_t size, bool is_64)
 {
 	if (!is_64 && (size < 2 || code[1] < 0xc0))
@@ -47,7 +50,7 @@ struct x86_insn x86_insn_split(const uint8_t *code, size_t size, bool is_64)
 	insn.opcode = at;
 	insn.size = (size_t)(end - at);
 	insn.nprefixes = (size_t)(at - code);
-	/* An 8f that is no XOP prefix is pop, whose ModRM byte has 0 in these bits. */
+	/* An 8f that is not an XOP prefix is pop, whose ModRM byte has 0 in these bits. */
 	if (insn.size && !insn.is_vex)
 		insn.is_xop_or_rex2 = (*at == 0x8f && insn.size > 1 && at[1] & 0x18) || (is_64 && *at == 0xd5);
 	return insn;

@@ -71,8 +71,8 @@ bool process_has_userfaultfd(pid_t pid);
 pid_t process_tracer(const struct process *process);
 
 /*
- * Returns whether the process uses the memory of its parent, as a child of vfork(2) or posix_spawn(3) does until it calls exec(2).
- * False if this cannot be found out.
+ * Returns whether the process uses the memory of its parent, as a child of vfork(2) or posix_spawn(3) does until it
+ * calls exec(2). Returns false if this cannot be determined.
  */
 bool process_is_in_vfork(pid_t pid);
 

@@ -120,8 +120,8 @@ static int resolver_add_image(struct resolver *r, const struct pp_image *image)
 }
 
 /*
- * Adds an image, once for each process, because files can be named twice. If the request has a scope, points are for all of its
- * processes.
+ * Adds an image once for each process, because a request can name a file twice. If the request has a scope, points are
+ * for all of its processes.
  */
 static int resolver_add_image_once(struct resolver *r, const struct pp_image *image)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The x86 instructions that uprobes do not accept, or execute wrongly. The rules are those of arch/x86/kernel/uprobes.c, read in Linux
- * 6.18 and 7.2. tests/kernel/steps.sh compares them with the running kernel.
+ * The x86 instructions that uprobes do not accept, or execute wrongly. The rules are those of
+ * arch/x86/kernel/uprobes.c, read in Linux 6.18 and 7.2. tests/kernel/steps.sh compares them with the running kernel.
  */
 #include "runtime/cpu.h"
 #include "runtime/insn-x86_64.h"
@@ -10,9 +10,9 @@
 #define STEPPED_WRONGLY "is one that the kernel would execute wrongly while it is armed"
 
 /*
- * Returns true for a one-byte opcode that is not in the kernel's good_insns_64 or good_insns_32. It looks up the opcode of
- * a VEX or EVEX instruction there, too, as if it were the one-byte opcode of this number. Both tables have 0f, so that the
- * kernel's table of two-byte opcodes, good_2byte_insns, has no effect.
+ * Returns true for a one-byte opcode that is not in the kernel's good_insns_64 or good_insns_32. It looks up the opcode
+ * of a VEX or EVEX instruction there, too, as if it were the one-byte opcode of this number. Both tables have 0f, so
+ * that the kernel's table of two-byte opcodes, good_2byte_insns, has no effect.
  */
 static bool x86_opcode_is_bad(uint8_t opcode, bool is_64)
 {
@@ -50,7 +50,7 @@ static bool x86_opcode_is_jcc(uint8_t opcode)
 	return (opcode & 0xf0) == 0x70;
 }
 
-/* Returns true for a relative jump or call that is no VEX or EVEX instruction. */
+/* Returns true for a relative jump or call that is not a VEX or EVEX instruction. */
 static bool x86_is_branch(const struct x86_insn *insn)
 {
 	const uint8_t *code = insn->opcode;
@@ -60,8 +60,8 @@ static bool x86_is_branch(const struct x86_insn *insn)
 }
 
 /*
- * Returns true for AMD's FMA4, vpermil2 and SSE4a, which the kernel's decoder does not know. It does not know VEX and EVEX
- * instructions that are newer than the kernel either; these are not found here.
+ * Returns true for AMD's FMA4, vpermil2 and SSE4a, which the kernel's decoder does not know. It does not know VEX and
+ * EVEX instructions that are newer than the kernel either; these are not found here.
  */
 static bool x86_is_unknown(const struct x86_insn *insn)
 {
@@ -75,8 +75,8 @@ static bool x86_is_unknown(const struct x86_insn *insn)
 
 /*
  * Returns true for an instruction on which Linux places no breakpoint (arch/x86/kernel/uprobes.c: uprobe_init_insn(),
- * branch_setup_xol_ops()). It reports this only when a process maps the file, so a program that starts later would have no
- * hits.
+ * branch_setup_xol_ops()). It reports this only when a process maps the file, so a program that starts later would have
+ * no hits.
  */
 static bool x86_is_not_armed(const struct x86_insn *insn, bool is_64)
 {
@@ -89,8 +89,8 @@ static bool x86_is_not_armed(const struct x86_insn *insn, bool is_64)
 }
 
 /*
- * Returns true for a VEX or EVEX instruction that the kernel takes for the one-byte instruction with the same opcode, when
- * it decides what to do instead of or after the step (branch_setup_xol_ops(), arch_uprobe_analyze_insn()).
+ * Returns true for a VEX or EVEX instruction that the kernel takes for the one-byte instruction with the same opcode,
+ * when it decides what to do instead of or after the step (branch_setup_xol_ops(), arch_uprobe_analyze_insn()).
  */
 static bool x86_vex_is_mistaken(uint8_t opcode)
 {
@@ -126,7 +126,10 @@ static bool x86_0f_is_stepped_wrongly(const struct x86_insn *insn)
 	case 0x00: return reg < 2;
 	case 0x01: /* enclu, uiret: continue elsewhere */
 		return (modrm < 0xc0 && reg < 2) || reg == 4 || modrm == 0xd7 || modrm == 0xec;
-	/* movntss, and cmov and setcc with void prefixes: the decoder does not see their operand, and leaves it relative. */
+	/*
+	 * movntss, and cmov and setcc with void prefixes: the decoder does not see their operand, and leaves it
+	 * relative.
+	 */
 	case 0x2b:
 	case 0x40 ... 0x4f:
 	case 0x90 ... 0x9f: return insn->repeat;

@@ -131,8 +131,9 @@ tracing() {
 		sleep 0.02
 	done
 }
-# trace_kept FILE ARGUMENT...: runs probe-trace until it has read what is recorded already. An interrupt gives it 10 s for that: a
-# test with more than some 10,000 records waits for them first, because an emulated machine does not print many more.
+# trace_kept FILE ARGUMENT...: runs probe-trace until it has read what is recorded already. An interrupt gives it 10 s
+# for that: a test with more than some 10,000 records waits for them first, because an emulated machine does not print
+# many more.
 trace_kept() {
 	tracing "$@"
 	kill -INT $tracer

@@ -21,7 +21,7 @@
 
 #define VARIABLES_MAX 65536
 
-/* Names of one variable. */
+/* The names that a variable can have. */
 static const char *const environ_names[] = { "environ", "__environ", "_environ", NULL };
 static const char *const program_names[] = { "program_invocation_name", "__progname_full", NULL };
 
@@ -145,7 +145,10 @@ static uint64_t process_find_variable(const struct process *process, const char 
 	return at;
 }
 
-/* Whether the C library has not begun yet. It sets the program's name, which is "" before, after the environment. */
+/*
+ * Returns whether the C library is not initialized yet. It sets the environment, and then the program's name, which is
+ * "" before.
+ */
 static bool process_is_starting(const struct process *process)
 {
 	uint64_t at = process_find_variable(process, program_names), name;

@@ -8,7 +8,8 @@
 
 /*
  * Reads the value of a variable; "" if it is not set. Returns -ENOENT if no image of the process defines `environ`,
- * -EAGAIN if the process is just starting, so that its C library has no environment yet, -ENAMETOOLONG if the value does not fit, or an error of reading the process.
+ * -EAGAIN if the process is just starting and its C library has no environment yet, -ENAMETOOLONG if the value does not
+ * fit, or an error of reading the process.
  */
 int environment_read(pid_t pid, const char *name, char *value, size_t size);
 

@@ -10,11 +10,11 @@
  *  3. Parts of slots have entries with the ring and the position that they had. Those from the position on at which the ring
  *     was read are skipped, so no record is returned twice.
  *
- * What is missing is known by positions. The entries that are found of a ring, from where it was read backwards, follow each other
- * up to a gap. Entries before the gap were overwritten, so the ring is complete from the first entry after it. That entry can be
- * earlier than one before the gap: a signal handler that hits takes its times after that of the hit it interrupts, and its
- * entries come first. With fewer than FIRST such handlers nested, the latest of the first FIRST entries is later than all
- * entries before.
+ * Positions show which entries are missing. Backwards from where a ring was read, the entries that are found follow
+ * each other up to a gap. Entries before the gap were overwritten, so the ring is complete from the first entry after
+ * the gap on. The time of that entry can be earlier than that of an entry before the gap, because a signal handler with
+ * hits takes its times after that of the hit that it interrupts, but its entries come first. If fewer than FIRST of
+ * these handlers are nested, the latest of the first FIRST entries after the gap is later than all entries before it.
  *
  * All that is read is another process's data, which is checked after it was copied.
  */
@@ -80,7 +80,7 @@ static void first_times_add(struct first_times *first, uint64_t time)
 		first->times[first->n++] = time;
 }
 
-/* Adds entries of a slot to what was found of their ring. Entries come from the last to the first. */
+/* Adds the entries of a slot to the run of their ring. Callers add the last entries first. */
 static void ring_run_add(struct flight_work *w, struct slot_run *found)
 {
 	struct ring_run *run = &w->runs[found->ring];
@@ -147,7 +147,10 @@ static int record_give(struct flight_work *w, const struct record *from, size_t 
 	return r->fn(&thread, record, 8 * words, r->arg);
 }
 
-/* Gives the records among the entries with positions from `from` up to `until`. Adds the times of the first ones to *first. */
+/*
+ * Gives the records among the entries with positions from `from` up to `until`. Adds the times of the first ones to
+ * *first.
+ */
 static int entries_give(struct flight_work *w, const struct entries *e, uint64_t from, uint64_t until, uint32_t tid,
                         const char comm[16], struct first_times *first)
 {
@@ -207,9 +210,9 @@ static void ring_copy(const struct mapped_shm *shm, uint32_t ring, uint64_t *to)
 }
 
 /*
- * Takes the entries between two positions out of a copy. Ends at one that is not valid, and at one that was not finished and
- * has changed since, because its thread may have given back what it did not need, and then written there. Returns false if
- * there are more: those of a signal handler that interrupted a hit.
+ * Takes the entries between two positions out of a copy. Ends at one that is not valid, and at one that was not
+ * finished and has changed since, because its thread may have given back what it did not need, and then written there.
+ * Returns false if more entries follow, which are those of a signal handler that interrupted a hit.
  */
 static bool ring_take_entries(struct flight_work *w, uint32_t ring, uint64_t from, uint64_t head)
 {

@@ -29,7 +29,7 @@ struct inject {
 	const char *library;
 	const struct agent_dir *dir;
 	struct tracee thread;
-	uint64_t program; /* that the agent is loaded into: inject_program() */
+	uint64_t program; /* inject_program() when the agent is loaded */
 
 	/* Set by inject_find_libc(): */
 	struct address_range libc, loader; /* the executable mappings of the C library and of its loader */
@@ -67,16 +67,19 @@ bool inject_ends_main(const unsigned char after[INJECT_AFTER], uint64_t address,
 
 bool range_has(const struct address_range *range, uint64_t address);
 /*
- * Finds the C library of the process, whose maps have been read, and fills in the fields above. Returns 0 or an error with a message.
- * -EAGAIN: the process may be just starting: its C library is not loaded yet, or not where it was.
+ * Finds the C library of the process, whose maps have been read, and fills in the fields above. Returns 0 or an error
+ * with a message. Returns -EAGAIN if the process may be just starting, because its C library is not loaded yet or no
+ * longer mapped.
  */
 int inject_find_libc(struct inject *t);
 /*
- * Returns an address that the kernel chooses at each exec(2). 0: exec(2) has not finished, so the mappings and the environment are
- * not complete.
+ * Returns an address that the kernel chooses at each exec(2). Returns 0 if exec(2) has not finished, so that the
+ * mappings and the environment are not complete.
  */
 uint64_t inject_program(pid_t pid);
-/* Reads the maps again. Returns whether the C library and the loader are still where inject_find_libc() has found them. */
+/*
+ * Reads the maps again. Returns whether the C library and the loader are still where inject_find_libc() has found them.
+ */
 bool inject_is_current(const struct inject *t);
 
 /* ---- inject-scan.c ---- */

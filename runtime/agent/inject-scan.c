@@ -26,7 +26,7 @@
 #define SCAN_CHUNK 65536     /* bytes of stack that are read at a time */
 #define SCAN_MAX (64u << 20) /* a thread with a deeper stack is not used */
 #define STACKS_MAX 8         /* of one thread: its own and those of signal handlers */
-#define DESCRIPTOR_WORDS 256 /* of a thread's descriptor that are searched; it has at least so many */
+#define DESCRIPTOR_WORDS 256 /* of a thread's descriptor that are searched; it has at least this many */
 #define DESCRIPTOR_ABOVE \
 	65536           /* the stack that the C library knows ends at most this far above the descriptor's begin */
 #define MAIN_ABOVE 4096 /* main()'s return address is at most this far from where the kernel began the stack */
@@ -175,9 +175,9 @@ static void scan_thread(const struct inject *t, struct stack_scan *scan)
 /* ---- the thread ---- */
 
 /*
- * Returns where the stack that the C library knows for the thread begins, above its guard; 0: the thread is not on it. The
- * thread's descriptor, which lies at the end of that stack, has its address, its size and the size of its guard one after the other. All are in the mapping of sp,
- * which begins at `mapping`.
+ * Returns the lowest address, above the guard, of the stack that the C library knows for the thread, or 0 if the thread
+ * is not on this stack. The thread's descriptor lies at the end of the stack. It has the stack's address, its size and
+ * the size of its guard one after the other. All are in the mapping of sp, which begins at `mapping`.
  */
 static uint64_t thread_stack_begin(const struct inject *t, uint64_t sp, uint64_t mapping)
 {
@@ -196,8 +196,9 @@ static uint64_t thread_stack_begin(const struct inject *t, uint64_t sp, uint64_t
 }
 
 /*
- * Whether the stack has room for the call. tracee_call() extends the first thread's if nothing is in its way. A stack of a signal
- * handler or of a coroutine is not used: what is below it is the program's data, and its size is not known.
+ * Returns whether the stack has room for the call. tracee_call() extends the first thread's stack if no other mapping
+ * is near. A stack of a signal handler or of a coroutine is not used, because its size is not known and the program's
+ * data may be below it.
  */
 static bool thread_has_room(const struct inject *t)
 {

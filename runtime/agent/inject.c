@@ -12,9 +12,9 @@
  *
  * If no thread can be used, the search is repeated until the time is up.
  *
- * The process can call exec(2) at any moment until a thread is stopped. Then all that is known of it is wrong. So the
- * mappings of the C library and of the loader are compared again while the thread is stopped, and the search begins anew if
- * they are others.
+ * The process can call exec(2) at any moment until a thread is stopped. Then all that is known about the process is
+ * wrong. So the mappings of the C library and of the loader are compared again while the thread is stopped. If they
+ * have changed, the search begins again.
  */
 
 #include <dirent.h>
@@ -82,9 +82,10 @@ static int inject_fail_choose(const struct inject *t, int err)
 }
 
 /*
- * Tries all threads once. Returns 1 if one was stopped that can be used, -ENOENT if the process has ended, -ESTALE if it has
- * called exec(2) since inject_find_libc(), -EPERM or -ETIMEDOUT of tracee_hold(), or else -EINPROGRESS if it was the error of a thread, 0 if a thread was stopped and is
- * busy, -EAGAIN if a thread is in an uninterruptible sleep, or -EBUSY.
+ * Tries all threads once. Returns 1 if one was stopped that can be used, -ENOENT if the process has ended, -ESTALE if
+ * it has called exec(2) since inject_find_libc(), -EPERM or -ETIMEDOUT of tracee_hold(), or else -EINPROGRESS if it was
+ * the error of a thread, 0 if a thread was stopped and is busy, -EAGAIN if a thread is in an uninterruptible sleep, or
+ * -EBUSY.
  */
 static int inject_try_all(struct inject *t)
 {
@@ -125,8 +126,9 @@ static int inject_try_all(struct inject *t)
 }
 
 /*
- * Calls fn until it returns 0, or an error of a process that has not called exec(2) meanwhile. Else the error can be wrong,
- * because the kernel makes the mappings and the environment of a program one after the other. -EAGAIN: the process is just starting.
+ * Calls fn until it returns 0, or returns an error and the process has not called exec(2) meanwhile. After exec(2) the
+ * error can be wrong, because the kernel makes the mappings and the environment of a program one after the other.
+ * Returns -EAGAIN if the process is still starting after START_NS.
  */
 static int inject_while_started(struct inject *t, int (*fn)(struct inject *t))
 {
@@ -136,7 +138,7 @@ static int inject_while_started(struct inject *t, int (*fn)(struct inject *t))
 		uint64_t program = inject_program(t->pid);
 		int err = fn(t);
 
-		/* A process that may not be read has no number here. */
+		/* inject_program() returns 0 if this user may not read the process. */
 		if (!err || err == -EPERM || (err != -EAGAIN && program && inject_program(t->pid) == program))
 			return err;
 		if (!process_start_time(t->pid))
@@ -156,7 +158,10 @@ static int inject_read(struct inject *t)
 	return process_read_maps(t->process) ? inject_fail_ended(t) : inject_find_libc(t);
 }
 
-/* Reads what is known of the process. If the process is just starting, waits until it has loaded its C library. */
+/*
+ * Reads the mappings of the process and finds its C library. If the process is just starting, waits until it has loaded
+ * its C library.
+ */
 static int inject_find_started(struct inject *t)
 {
 	return inject_while_started(t, inject_read);

@@ -365,7 +365,10 @@ static void keeper_limit_records(struct keeper *keeper, const char *session)
 	}
 }
 
-/* Drops a flight recorder. The other regions of its session keep the time, because snapshots are complete after it only. */
+/*
+ * Drops a flight recorder. The other regions of its session keep the time when its process ended, because snapshots are
+ * complete only after it.
+ */
 static void keeper_drop_flight(struct keeper *keeper, size_t i)
 {
 	const struct kept_region *gone = &keeper->regions[i];

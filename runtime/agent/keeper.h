@@ -14,8 +14,8 @@ int agent_keeper_start(const struct agent_dir *dir);
 /* Makes the keeper write the counts of processes that have ended. Waits for at most 5 seconds, with a notice then. keeper-client.c. */
 void agent_keeper_settle(const struct agent_dir *dir);
 /*
- * Does the same for a command that reads records. Returns false, and adds a notice, if no keeper runs and processes have ended: their
- * records may be missing.
+ * Does the same for a command that reads records. Returns false and adds a notice if records of ended processes may be
+ * missing, because no keeper runs.
  */
 bool agent_keeper_settle_records(const struct agent_dir *dir);
 

@@ -444,8 +444,8 @@ struct agent_kept {
 	uint32_t magic, pid;
 	uint64_t start_time;
 	uint64_t number; /* of the region */
-	uint64_t
-		dropped; /* ns: until when flight recorders of the session were dropped; 0: none, or another region knows */
+	/* ns: the latest end of a process of the session whose flight recorder was dropped; 0: none, or another region has it */
+	uint64_t dropped;
 };
 
 enum agent_state {

@@ -13,9 +13,9 @@
  *     so that the next reader finds those that this one does not deliver. The ring then has a list of what was read. The space
  *     is given back when the caller has delivered the records. Of a thread that may drop its oldest records, the reader copies
  *     a few records, and takes each when it returns it.
- *  5. A record that stays unfinished is skipped (ring_skip()) and counts as lost, because no reader returns it: its thread may have
- *     left it by longjmp(3), or may finish it later, and then counts it as recorded. If the thread or its process has ended, the
- *     hit was cut short and does not count.
+ *  5. A record that stays unfinished is skipped (ring_skip()). It counts as lost, because no reader returns it. Its
+ *     thread may have left it by longjmp(3), or may finish it later, and then counts it as recorded. If the thread or
+ *     its process has ended, the hit was cut short and does not count.
  */
 #include "runtime/agent/rings.h"
 
@@ -815,8 +815,8 @@ uint64_t rings_unread(const struct rings *rings)
 		uint64_t recorded, unread_here = ring->nunfinished;
 
 		/*
-		 * The counters are another process's data, so the difference may be anything. It contains the skipped records that
-		 * their thread has finished since.
+		 * The counters are another process's data, so the difference may be anything. The difference includes
+		 * skipped records that their thread has finished since.
 		 */
 		recorded = ring->bad ? shm_ring_recorded(rings->shm, i) - ring->joined : 0;
 		if (recorded > ring->nread + unread_here && recorded < UINT64_MAX / 2)

@@ -51,7 +51,7 @@ uint32_t rings_number(const struct rings *rings);
 bool rings_queue_is_kept(const struct record_queue *queue);
 /* Marks damaged rings as read, because the process has ended and no other reader can read them either. */
 void rings_pass_over(struct rings *rings);
-/* Returns how many records will never be read: those of damaged rings, by the rings' own counters, and skipped unfinished ones. */
+/* Returns how many records will never be read: those of damaged rings, by the rings' counters, and skipped ones. */
 uint64_t rings_unread(const struct rings *rings);
 
 #endif

@@ -15,7 +15,9 @@
 #define TRIES 500      /* with a pause of 2 ms: a second */
 #define TRIES_AWAKE 50 /* after so many the agent is woken again */
 
-/* Wakes the agent of a process if it sleeps. Returns as wake_call(), and -EAGAIN if the process may load an agent now. */
+/*
+ * Wakes the agent of a process if it sleeps. Returns as wake_call(), or -EAGAIN if the process may still load an agent.
+ */
 static int sleeper_wake(pid_t pid)
 {
 	struct process *process;

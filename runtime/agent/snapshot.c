@@ -27,8 +27,8 @@ static bool target_is_kept(const struct mapped_shm *kept, size_t n, const struct
 }
 
 /*
- * Calls fn with the regions of the keeper. Adds them to *kept, which the caller unmaps. Raises *dropped to the time (ns) until which
- * the keeper has dropped regions.
+ * Calls fn with the regions of the keeper. Adds them to *kept, which the caller unmaps. Raises *dropped to the time
+ * (ns) until which the keeper has dropped regions.
  */
 static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, struct mapped_shm **kept, size_t *n,
                              uint64_t *dropped)
@@ -56,7 +56,7 @@ static int regions_each_kept(struct agent_session *s, region_fn *fn, void *arg, 
 	return err;
 }
 
-/* Calls fn with all regions. Raises *dropped as regions_each_kept(), to UINT64_MAX if it is not known. */
+/* Calls fn with all regions. Raises *dropped as regions_each_kept(), or to UINT64_MAX if the time is not known. */
 static int regions_each(struct agent_session *s, region_fn *fn, void *arg, uint64_t *dropped)
 {
 	struct mapped_shm *kept = NULL;
@@ -104,7 +104,7 @@ int agent_snapshot(struct pp_session *session, snapshot_fn *fn, void *arg, struc
 
 	record_clock_open(&clock);
 	err = regions_each(agent_of(session), region_snapshot, &reading, &gaps->since);
-	/* Without a keeper, records of processes are gone when they end. */
+	/* Without a keeper, the records of a process are gone when it ends. */
 	if (agent_session_uncounted(agent_of(session)))
 		gaps->since = UINT64_MAX;
 	return err;

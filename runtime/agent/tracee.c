@@ -189,8 +189,8 @@ static int tracee_run_call(struct tracee *t, uint64_t return_sp, uint64_t timeou
 }
 
 /*
- * Extends the mapping of the first thread's stack to what a call may use. The kernel does so when the thread itself uses the
- * stack, and for process_read_forced(), but not for process_vm_writev(2) (since Linux 6.5).
+ * Extends the mapping of the first thread's stack to what a call may use. The kernel does so when the thread itself
+ * uses the stack, and for process_read_forced(), but not for process_vm_writev(2) (since Linux 6.5).
  */
 static int tracee_extend_stack(const struct tracee *t)
 {

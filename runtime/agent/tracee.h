@@ -78,8 +78,8 @@ bool tracee_is_restartable(const struct tracee *t);
 
 /*
  * Calls the function. Stores the result if the call has a result stub. Returns -ETIMEDOUT if the function has not
- * returned within timeout_ns (it then returns later without help), -EFAULT if the thread crashed, -ENOMEM if its stack has no
- * room, or -ESRCH if it has ended. After 0 it may be called again.
+ * returned within timeout_ns (it then returns later without help), -EFAULT if the thread crashed, -ENOMEM if its stack
+ * has no room, or -ESRCH if it has ended. After 0 it may be called again.
  */
 int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeout_ns, uint64_t *result);
 

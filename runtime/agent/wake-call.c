@@ -9,8 +9,8 @@
  *     shadow stack is not used, because that does not know the call.
  *  3. Only one controller at a time may use the agent's memory for the stack. Controllers exclude each other by
  *     flock(2) on the process's memory in /proc, which only those who may trace the process can open.
- *  4. A child of vfork(2) is not used. The agent's thread would belong to the child, arm the memory of the parent, and end
- *     with the child's exec(2).
+ *  4. A child of vfork(2) is not used. The agent's thread would belong to the child, arm the memory of the parent, and
+ *     end with the child's exec(2).
  *  5. If a controller is killed, the thread returns without it. The wake entry says which thread it was, and the next
  *     controller makes sure that this thread has left the stub.
  */
@@ -257,8 +257,8 @@ static int waker_call_stub(struct waker *w)
 }
 
 /*
- * Returns whether the entry is still there. The process could call exec(2) until the thread was stopped, and then has other memory at
- * these addresses.
+ * Returns whether the entry is still there. The process could call exec(2) until the thread was stopped. Then it has
+ * other memory at these addresses.
  */
 static bool waker_is_current(const struct waker *w)
 {

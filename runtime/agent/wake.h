@@ -15,8 +15,8 @@ bool agent_is_mapped(pid_t pid);
 int agent_each_mapped(int (*fn)(pid_t pid, void *arg), void *arg);
 
 /*
- * Returns whether the loader of a process whose maps have been read is about to map libraries, so that an agent may come. It maps
- * those of LD_PRELOAD before the C library.
+ * Returns whether the loader of a process is about to map libraries, so that the agent may follow. The maps of the
+ * process have been read. The loader maps the libraries of LD_PRELOAD before the C library.
  */
 bool wake_is_loading(const struct process *process);
 

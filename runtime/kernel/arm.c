@@ -213,8 +213,9 @@ static int specs_load(const struct kernel_arming *a, const struct emit_specs *sp
 }
 
 /*
- * Creates scratch memory for longer strings than the session's. Fails if the kernel cannot allocate so much for a thread, because
- * all hits would be lost: Linux 7.2 allocates at most about 8 KiB. Returns the descriptor or a negative errno.
+ * Creates scratch memory for longer strings than the session's. Fails if the kernel cannot allocate this much for a
+ * thread, because all hits would be lost. Linux 7.2 allocates at most about 8 KiB. Returns the descriptor or a negative
+ * errno.
  */
 static int scratch_create(size_t size)
 {

@@ -7,10 +7,10 @@
  * turn and the offset. Bytes without a mark belong to programs that are writing. The map outlives the processes, and is
  * removed with its attachment.
  *
- * Records are in the order in which programs reserved them. A program takes the time before, and can lose the CPU or wait
- * for a page in between, so a record of an overwritten part can be later than one that is kept. But a thread runs one
- * program at a time: the second record of a thread in a part is later than the moment at which the part was begun, and so
- * than all records of older parts.
+ * Records are in the order in which programs reserved them. A program takes the time before, and can lose the CPU or
+ * wait for a page in between, so a record of an overwritten part can be later than one that is kept. But a thread runs
+ * one program at a time: the second record of a thread in a part is later than the moment at which the part was begun,
+ * and so than all records of older parts.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -170,7 +170,10 @@ static size_t copy_record(const struct kernel_attachment *s, const struct kernel
 	return size >= sizeof(*thread) + sizeof(struct record) && size <= room ? 8 + size : 0;
 }
 
-/* The threads that have a record in a part, and the time of the first record of a thread that has an earlier one. */
+/*
+ * The threads that have a record in a part, and the time of the first record whose thread has an earlier one in the
+ * part.
+ */
 struct part_threads {
 	struct part_thread {
 		uint32_t pid, tid;
@@ -192,7 +195,10 @@ static void part_threads_add(struct part_threads *part, const struct record_thre
 		part->threads[part->n++] = (struct part_thread){ thread->pid, thread->tid };
 }
 
-/* Calls fn with the records of a copy. Sets *since to a time that is later than all records of older parts, if it knows one. */
+/*
+ * Calls fn with the records of a copy. Sets *since, if possible, to a time that is later than all records of older
+ * parts.
+ */
 static int copy_read(const struct kernel_attachment *s, const struct kernel_flight_part *copy, uint64_t state,
                      snapshot_fn *fn, void *arg, uint64_t *passed, uint64_t *since)
 {

@@ -85,7 +85,10 @@ static char *last_component(const char *path)
 	return strndup(name, text_path_length(name));
 }
 
-/* For a perf uprobe the kernel reports the path that its creator passed, which may depend on the creator. */
+/*
+ * Returns whether the path may lead elsewhere for this process. The kernel reports the path that a perf uprobe's
+ * creator passed.
+ */
 static bool path_is_creators(const char *path)
 {
 	return !strncmp(path, "/proc/self/", 11) || !strncmp(path, "/proc/thread-self/", 18) || *path != '/';

@@ -21,7 +21,7 @@ struct foreign_list {
 	struct foreign_entry {
 		dev_t device;
 		ino_t inode; /* 0: the path that the kernel reports leads to no file here */
-		char *name;  /* then the last component of that path, or "" */
+		char *name;  /* if inode is 0: the last component of that path, or "" */
 		uint64_t offset;
 	} * list;
 	size_t n, room;

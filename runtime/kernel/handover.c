@@ -21,9 +21,9 @@
  *
  * - Up to FEW links are opened before their pins are unlinked, and then closed.
  * - If there are more, they are only unlinked, and the caller waits until the traps are gone from memory.
- * - Perf uprobes are closed in any number, a batch at a time, because one worker of the kernel removes those of the whole
- *   system later, one after the other: with a thousand in its queue, other sessions keep their traps for minutes. They
- *   are only unlinked if nobody waits, or if the command was interrupted.
+ * - Perf uprobes are closed in any number, a batch at a time, because one worker of the kernel would remove those of
+ *   the whole system, one after the other. With a thousand in its queue, other sessions keep their traps for minutes.
+ *   They are only unlinked if no caller waits, or if the command was interrupted.
  *
  * If the process is killed, the kernel releases its links before the session's lock, because it closes the oldest
  * descriptors last.

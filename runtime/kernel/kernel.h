@@ -193,8 +193,8 @@ int kernel_disarm(struct pp_session *session, struct attachment *attachment, con
 void kernel_prepare_disarm(const struct attachment *attachment, const bool *take);
 
 /*
- * Removes the links drop[i]. Returns true if they are gone, and false if the kernel removes some of them later: because
- * there are many and the command that waits for this was interrupted, or none waits (waiting is NULL).
+ * Removes the links drop[i]. `waiting` is the session of the command that waits for this, or NULL. Returns true if the
+ * links are gone, or false if the kernel removes some of them later (handover.c).
  */
 bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop,
                        const struct pp_session *waiting);

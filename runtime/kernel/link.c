@@ -123,8 +123,8 @@ int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t s
 {
 	struct perf_link l = {
 		/*
-		 * The kernel runs the program of a disabled event, too. An enabled one takes ten times as long when its thread is
-		 * scheduled.
+		 * The kernel runs the program of a disabled event, too. An enabled event takes ten times as long when
+		 * its thread is scheduled.
 		 */
 		.attr = { .disabled = 1,
 		          .type = uprobe_type(),

@@ -36,8 +36,8 @@ trampolines() {
 	build trampoline tests/unit/trampoline.c tests/agent/cross/image.c runtime/aggregate.c runtime/fetch/program.c runtime/fetch/check.c sdt/operand*.c sdt/signature.c base/arena.c base/error.c \
 		"$o/trampoline-aarch64.o" "$o/compile.o" "$o/codebuf.o" "$o/hit-read.o" "$o/hit-ring.o" "$o/hit-flight.o" "$o/hit-aggregate.o" "$o/hit-calls.o" "$o/hit-sample.o" \
 		"$o/entry-aarch64.o"
-	# The models have vectors of 256 bytes and atomic instructions, neither of these, or vectors of 64 bytes. The short form runs one
-	# of the three models, and a third of the random programs.
+	# The models have vectors of 256 bytes and atomic instructions, neither of these, or vectors of 64 bytes. The
+	# short form runs one of the three models, and a third of the random programs.
 	local models=(max cortex-a53 a64fx) programs=3
 	[ "${PROBEPOINT_LONG-}" ] && programs=$slow || models=("${models[SRANDOM % 3]}")
 	for model in "${models[@]}"; do

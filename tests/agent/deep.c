@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * deep: recurses until less than LEFT bytes of the stack's mapping are below the stack pointer, prints "ready", and waits there for
- * the end of its standard input. It hits deep:beat(n) meanwhile. Then it checks what it has on its stack, and prints "right".
+ * deep: recurses until less than LEFT bytes of the stack's mapping are below the stack pointer, prints "ready", and
+ * waits there for the end of its standard input. It hits deep:beat(n) meanwhile. Then it checks what it has on its
+ * stack, and prints "right".
  *
  * deep wall: the same, with a mapping in the gap that the kernel leaves below a stack, so that the stack cannot grow.
  *

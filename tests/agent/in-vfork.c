@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * in-vfork FIFO: prints "child PID" for a child of vfork(2), which hits deep:beat(n) until FIFO can be read, and then executes
- * true(1). The program then reads a byte and prints "ended", hits until FIFO can be read again, and prints "right".
+ * in-vfork FIFO: prints "child PID" for a child of vfork(2), which hits deep:beat(n) until FIFO can be read, and then
+ * executes true(1). The program then reads a byte and prints "ended", hits until FIFO can be read again, and prints
+ * "right".
  */
 #include <fcntl.h>
 #include <poll.h>

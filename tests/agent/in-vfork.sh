@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A child of vfork(2) uses its parent's memory. No agent is loaded or woken there: its thread would end with the child's exec(2), and leave
-# the parent's sites armed without an agent.
+# A child of vfork(2) uses its parent's memory. No agent is loaded or woken there, because its thread would end with the
+# child's exec(2), and leave the parent's sites armed without an agent.
 . tests/lib.sh
 . tests/agent/lib.sh
 need jq

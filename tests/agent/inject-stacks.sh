@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A thread on the small stack of a coroutine or of a signal handler is not used for loading the agent, which would overwrite what is
-# below that stack. A thread on a stack that the program has given it is used.
+# A thread on the small stack of a coroutine or of a signal handler is not used for loading the agent, which would
+# overwrite the memory below that stack. A thread on a stack that the program has given it is used.
 . tests/lib.sh
 . tests/agent/lib.sh
 need jq

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The agent is loaded into, and woken in, processes that are just starting, or a reason says what to do. They continue as before.
+# The agent is loaded into, and woken in, processes that are just starting, or a reason says what to do. They continue
+# as before.
 . tests/lib.sh
 . tests/agent/lib.sh
 need jq
@@ -8,7 +9,7 @@ need jq
 agent_build deep
 mkfifo "$T/in"
 
-# ---- the first thread has used all of its stack that is mapped, as an interpreter that imports modules ----
+# ---- the first thread has used all of its stack that is mapped, as in an interpreter that imports modules ----
 
 "$T/deep" <"$T/in" >"$T/out" 2>&1 & pid=$!
 exec {to}>"$T/in"
@@ -61,8 +62,8 @@ done
 
 # ---- the program executes another one again and again ----
 
-# A failed attempt must say that the process was starting or ended, or that no thread could be used. With LD_PRELOAD it can also
-# find that agents were woken, and gone before they had a socket.
+# A failed attempt must say that the process was starting or ended, or that no thread could be used. With LD_PRELOAD it
+# can also find that agents were woken, and gone before they had a socket.
 said= times=150
 [ -z "${PROBEPOINT_LONG-}" ] || times=3000
 for preload in "" "$AGENT"; do

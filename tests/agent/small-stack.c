@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * small-stack WAY: prints "ready" on a stack of 16 KiB that lies in the middle of the program's data, and hits deep:beat(n) there until the
- * end of its standard input. Then it prints "right" if nothing has changed the data below the stack.
+ * small-stack WAY: prints "ready" on a stack of 16 KiB that lies in the middle of the program's data, and hits
+ * deep:beat(n) there until the end of its standard input. Then it prints "right" if nothing has changed the data below
+ * the stack.
  *
- * WAY: handler (a signal handler's stack), coroutine, thread (a coroutine, and a thread that sleeps on a stack that the program gives).
+ * WAY: handler (a signal handler's stack), coroutine, thread (a coroutine, and a thread that sleeps on a stack that the
+ * program gives).
  */
 #include <poll.h>
 #include <pthread.h>

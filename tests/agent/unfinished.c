@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hits that a signal handler interrupts. Thread K steps through a hit by the CPU's trap flag. At the K-th instruction its handler
- * hits the probe as well, and waits. So each instruction of a hit is interrupted by one thread.
+ * Hits that a signal handler interrupts. Thread K steps through a hit by the CPU's trap flag. At the K-th instruction
+ * its handler hits the probe as well, and waits. So each instruction of a hit is interrupted by one thread.
  *
  *     step THREADS  makes the threads; replies with the number of handlers that wait
  *     go            lets the handlers return, and each thread hit a few times more; replies with the number of all hits

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A signal handler interrupts a hit at each of its instructions, hits as well, and returns after more than two seconds. The reader
-# has skipped the unfinished record by then. Each hit is either shown once or lost.
+# A signal handler interrupts a hit at each of its instructions, hits as well, and returns after more than two seconds.
+# The reader has skipped the unfinished record by then. Each hit is either shown once or lost.
 . tests/lib.sh
 need jq
 [ "$(uname -m)" = x86_64 ] || skip "only x86-64 has a trap flag that a program can set"

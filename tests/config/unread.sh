@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# probe-enable --config FILE --follow reports a session that another version of probepoint has made once, not each time that it
-# reads the sessions.
+# probe-enable --config FILE --follow reports a session that another version of probepoint has made once, not each time
+# that it reads the sessions.
 . tests/lib.sh
 . tests/cmd/lib.sh
 . tests/config/lib.sh

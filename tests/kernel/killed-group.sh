@@ -9,7 +9,8 @@ tests/kernel/sites $n 1 >"$T/sites.s" && "$CC" "$T/sites.s" -o "$T/target" || fa
 converse "$T/target"
 bytes_are() { [ "$(site_bytes $pid "$T/target")" = "$1" ]; }
 
-# The command unlinks its pins, waits for grace periods of the kernel, and then closes the links, which takes some 50 ms.
+# The command unlinks its pins, waits for grace periods of the kernel, and then closes the links, which takes some 50
+# ms.
 pins() { compgen -G "/sys/fs/bpf/probepoint/$S/*-0-*" >/dev/null; }
 for delay in 0 0.01 0.02 0.03 0.04 0.05 0.06 0.08; do
 	expect 0 probe-enable -q --yes -s $S -b kernel -p $pid gen:p0

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Sites that still have a trap in a process after they were disarmed, because another tool has armed them. probe-disable closes
-# its links, so it knows that its own traps are gone. After an interrupt it leaves the rest of the links to the kernel: it names the
-# process and ends with status 3. A trap of another session is no reason.
+# Sites that still have a trap in a process after they were disarmed, because another tool has armed them. probe-disable
+# closes its links, so it knows that its own traps are gone. After an interrupt it leaves the rest of the links to the
+# kernel: it names the process and ends with status 3. A trap of another session does not change the status.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
-export PROBEPOINT_NO_UPROBE_MULTI=1 # a link for each site: probe-disable closes them in batches, and looks for interrupts between
+# A link for each site: probe-disable closes them in batches, and looks for interrupts between batches.
+export PROBEPOINT_NO_UPROBE_MULTI=1
 n=100
 
 tests/kernel/sites $n 1 >"$T/sites.s" && "$CC" "$T/sites.s" -o "$T/target" || fail "$n sites do not build"
@@ -22,7 +23,7 @@ bytes() { want "$1" "$2" "$(site_bytes $pid "$T/target")"; }
 armed $S
 tracing "$T/trace" -b kernel --json -p $pid gen:p0
 expect 0 probe-disable -s $S
-want "disarming beside another tool" "disarmed $n sites in session '$S'" "$out"
+want "disarming while another tool has armed the sites" "disarmed $n sites in session '$S'" "$out"
 bytes "its traps" "$n cc"
 kill -INT $tracer
 wait $tracer

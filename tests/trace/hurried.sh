@@ -67,7 +67,8 @@ rest=$(sed -n 's/^probe-trace: \([0-9]*\) recorded, .*/\1/p' <<<"$out")
 read -r hits written accounted <<<"$(probe-stat --json -s $S | jq -r '.probes[0] | "\(.hits) \(.recorded) \(.recorded + .lost + .idle)"')"
 want "all hits" "$hits" "$accounted"
 want "records of two readers" "$written" $((recorded + rest))
-# The program's own count, without the hits before the probe was armed. It may be killed after a hit that it has not counted.
+# The program's own count, without the hits before the probe was armed. It may be killed after a hit that it has not
+# counted.
 total=$(od -An -t d8 "$T/hits")
 [ $hits -ge $((total - after)) ] && [ $hits -le $((total - before + 1)) ] ||
 	fail "$hits hits, but the program has made $((total - after)) to $((total - before + 1))"

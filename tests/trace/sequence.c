@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Numbers what happens, so that the order of hits is known without a clock: sequence LOG FIRST THREADS. LOG is a file that processes
- * map, shared: a counter, and for each of ROWS rows N pairs of numbers. Thread t hits sequence:hit(row, n) in row FIRST + t; its signal
- * handler in row FIRST + t + ROWS / 2. n counts from 0 in each row. Before and after each hit, the counter is incremented, and stored
- * in pair n of the row. Reads lines:
+ * Numbers what happens, so that the order of hits is known without a clock: sequence LOG FIRST THREADS. LOG is a file
+ * that processes map, shared: a counter, and for each of ROWS rows N pairs of numbers. Thread t hits sequence:hit(row,
+ * n) in row FIRST + t; its signal handler in row FIRST + t + ROWS / 2. n counts from 0 in each row. Before and after
+ * each hit, the counter is incremented, and stored in pair n of the row. Reads lines:
  *
  *     run N0 N1 ...    thread t hits Nt times, all threads at once; prints "ran"
  *     endless          all threads hit until they have hit N times, with pauses; prints "begun"

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Compares a snapshot (JSON lines) with the log of sequence.c: sequence.py LOG SNAPSHOT UNTIL.
 
-Prints "RECORDS COMPLETE MISSING HANDLED EARLY": how many records there are; how many are not marked as incomplete; how many hits are missing that
-began after the first of these had ended, and that had ended at the number UNTIL; how many of signal handlers, which are not in MISSING; and
-how many are missing in the same way after the first record of all."""
+Prints "RECORDS COMPLETE MISSING HANDLED EARLY":
+RECORDS   the number of records
+COMPLETE  records that are not marked as incomplete
+MISSING   missing hits that began after the first complete record had ended, and that ended by the number UNTIL
+HANDLED   the same for hits of signal handlers, which MISSING does not include
+EARLY     the same as MISSING, after the first record of all
+"""
 import array
 import json
 import sys

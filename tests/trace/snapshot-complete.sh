@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A snapshot says since when it is complete: no hit after that is missing. The program numbers its hits, so no clock is compared.
+# A snapshot says since when it is complete: no hit after that is missing. The program numbers its hits, so no clock is
+# compared.
 . tests/lib.sh
 need jq python3
 rounds=1
@@ -31,8 +32,8 @@ finish() {
 	wait $pid
 }
 now() { od -An -t u8 -N 8 "$T/log" | tr -d ' '; }
-# snapshot WHAT: takes a snapshot; sets records, complete, missing, handled and early, as sequence.py prints them, lost, and
-# told, its message. A hit of a signal handler is lost if its thread is making room.
+# snapshot WHAT: takes a snapshot; sets records, complete, missing, handled and early, as sequence.py prints them, lost,
+# and told, its message. A hit of a signal handler is lost if its thread is making room.
 snapshot() {
 	local until
 	until=$(now)
@@ -114,7 +115,8 @@ if [ -e "$AGENT" ]; then
 	finish
 	expect 0 probe-disable -q -s $S
 
-	# The keeper keeps the memory of eight processes that have ended. It drops others, so the snapshot is complete after they ended.
+	# The keeper keeps the memory of eight processes that have ended. It drops others, so the snapshot is complete
+	# after they ended.
 	rm -f "$T/log"
 	expect 0 probe-enable -q -s $S -b agent --flight-recorder=1M -f "$T/sequence" sequence:hit
 	begin 20 1 env LD_PRELOAD="$AGENT"
@@ -136,7 +138,8 @@ if [ -e "$AGENT" ]; then
 	finish
 	expect 0 probe-disable -q -s $S
 
-	# The keeper was killed, and a process ends: its records are gone, so it is not known since when the others are complete.
+	# The keeper was killed, and a process ends: its records are gone, so it is not known since when the others are
+	# complete.
 	rm -f "$T/log"
 	begin 0 1 env LD_PRELOAD="$AGENT"
 	expect 0 probe-enable -q -s $S -b agent --flight-recorder=1M -f "$T/sequence" sequence:hit

@@ -127,9 +127,9 @@ static void make_steps(struct fetch_program *program)
 /* ---- random programs without scratch memory ---- */
 
 /*
- * Pushes a value by steps that keep one value on the stack, and can be an address. The last register, the program counter, is left
- * out: with a constant added it can be the address of a counter of this program, which changes between the hit and the interpreter's
- * turn. Addresses in other registers are far from this program (map_memory()).
+ * Pushes a value by steps that keep one value on the stack, and can be an address. The last register, the program
+ * counter, is left out: with a constant added it can be the address of a counter of this program, which changes between
+ * the hit and the interpreter's turn. Addresses in other registers are far from this program (map_memory()).
  */
 static void light_value(struct maker *m)
 {

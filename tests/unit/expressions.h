@@ -23,9 +23,9 @@ static uint64_t word_copies[NWORDS]; /* addresses of the words, in a page of the
 static uint64_t registers[17];
 
 /*
- * Expressions can add a constant to an address, and read there. What they read must be the same for the kernel and for the
- * interpreter, so counters of this program must not be there. Most constants have 32 bits, so the memory is far from all other
- * mappings, if the address is free.
+ * Expressions can add a constant to an address, and read there. What they read must be the same for the kernel and for
+ * the interpreter, so counters of this program must not be there. Most constants have 32 bits, so the memory is far
+ * from all other mappings, if the address is free.
  */
 #define FAR_AWAY ((void *)(1ul << 36))
 

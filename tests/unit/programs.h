@@ -181,7 +181,10 @@ static void leaf(struct maker *m)
 	}
 }
 
-/* Pushes one value. It is never an address: only address_expression() pushes addresses, because memory that changes is not read. */
+/*
+ * Pushes one value. It is never an address: only address_expression() pushes addresses, because memory that changes is
+ * not read.
+ */
 static void expression(struct maker *m)
 {
 	int s = 1 << below(4), jump;

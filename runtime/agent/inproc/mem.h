@@ -9,7 +9,7 @@
 
 #include "runtime/agent/inproc/libc.h"
 
-/* The largest page of any CPU. Constants that are multiples of it need not know the page size of this machine. */
+/* The largest page of any CPU. Multiples of it are multiples of the page size of each machine. */
 #define LARGEST_PAGE 65536u
 
 /* Allocates size bytes of zeroes that are never freed. Returns NULL without memory. Not for concurrent use. */
